@@ -1,0 +1,18 @@
+/*
+ * The commands, one file each (src/cli/NAME.c), listed in main.c.
+ *
+ * run gets the arguments from the command's own name on, and returns the exit code: 0 for success,
+ * 1 with "Error: …" on standard error otherwise, as Kong's commands do.
+ */
+#ifndef SALLYPORT_CLI_CLI_H
+#define SALLYPORT_CLI_CLI_H
+
+struct command {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv);
+};
+
+extern const struct command command_version;
+
+#endif

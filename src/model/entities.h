@@ -1,0 +1,185 @@
+/*
+ * What sallyport.yaml says, as plain structs: issuers, services with their routes, roles.
+ *
+ * Filled by `config` from the schema, which also holds the defaults, and never changed after.
+ * Every view and array lives as long as the arena of the entities.  An absent text is {NULL, 0}.
+ */
+#ifndef SALLYPORT_MODEL_ENTITIES_H
+#define SALLYPORT_MODEL_ENTITIES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/view.h"
+#include "model/principal.h"
+
+/* What every entity has. */
+struct meta {
+    struct view id; /* UUID; derived from kind and name when the file gives none */
+    struct strings tags;
+    int64_t created_at; /* seconds since 1970 */
+    int64_t updated_at;
+    unsigned line; /* where it stands in the file, for messages */
+};
+
+enum issuer_preset { PRESET_GENERIC, PRESET_COGNITO, PRESET_OKTA, PRESET_ENTRA };
+
+struct issuer {
+    struct meta meta;
+    struct view name;
+    struct view issuer;    /* the exact iss */
+    struct view jwks_uri;  /* instead of discovery */
+    struct view jwks_file; /* instead of any fetch */
+    struct view ca_file;   /* trust for the fetches; absent: the system's */
+    struct strings audience;
+    struct strings clients; /* accepted client ids, for tokens without aud */
+    enum issuer_preset preset;
+    struct strings algorithms;      /* accepted `alg` values */
+    struct view groups_claim;       /* absent: the preset's */
+    struct view scopes_claim;
+    struct view client_claim;
+    struct strings token_use;       /* Cognito: "access", "id" */
+    int64_t leeway_s;               /* clock skew for exp, nbf, iat */
+    int64_t jwks_refresh_s;         /* how often the keys are fetched anew */
+    int64_t max_token_age_s;        /* 0: no limit beyond exp */
+};
+
+enum parameter_source { SOURCE_PATH, SOURCE_QUERY, SOURCE_BODY, SOURCE_CLAIM, SOURCE_HEADER };
+
+struct parameter {
+    struct view name; /* as :name in the statement */
+    struct view type; /* a PostgreSQL type's name: bigint, text, uuid, text[], … */
+    struct view from; /* as written: path, query, body, claim.x, header.x */
+    bool required;    /* default true, unless there is a default_value */
+    struct view default_value;
+    bool has_default;
+    unsigned line;
+    /* Derived from `from` by config: */
+    enum parameter_source source;
+    struct view key; /* the name within the source: x of claim.x; else the parameter's own name */
+};
+
+enum result_shape { RESULT_MANY, RESULT_ONE, RESULT_AFFECTED, RESULT_NONE };
+
+struct statement {
+    bool present; /* false: the route has none */
+    struct view sql;
+    const struct parameter *parameters;
+    size_t parameter_count;
+    enum result_shape result;
+    bool read_only;
+    int64_t timeout_ms;   /* statement_timeout; 0: the service's */
+    int64_t max_rows;     /* more are an error; 0: the service's */
+    bool audit_values;    /* record bound values */
+    bool expose_errors;   /* let the database's message reach the caller */
+    unsigned line;        /* of the statement */
+    unsigned sql_line;    /* of the first character of sql */
+};
+
+struct service;
+
+struct route {
+    struct meta meta;
+    struct view name;
+    struct strings methods;
+    struct strings paths; /* "/orders/{id}" templates */
+    struct statement statement;
+    const struct service *service; /* its owner */
+    /* Token bucket per caller on this route: 0 requests: none */
+    int64_t rate_limit;   /* requests per second */
+    int64_t rate_burst;
+};
+
+enum sslmode { SSLMODE_DISABLE, SSLMODE_REQUIRE, SSLMODE_VERIFY_CA, SSLMODE_VERIFY_FULL };
+
+struct iam_auth {
+    bool enabled;
+    struct view region;   /* absent: from the host name, then the environment */
+    struct view hostname; /* the RDS name that tokens are signed for and TLS verifies; absent: the URL's */
+    struct view assume_role_arn;
+    struct view role_session_name;
+    struct view sts_endpoint_url;
+};
+
+/* One way to the database: the service's own, or its `read` part with what it inherited. */
+struct endpoint {
+    struct view url; /* as written, without a password */
+    struct view host;
+    uint16_t port;
+    struct view user;
+    struct view database;
+    struct view password; /* a reference's value; absent with iam_auth */
+    enum sslmode sslmode;
+    struct view sslrootcert; /* "rds", "system", "rds+system", or a file */
+    struct iam_auth iam_auth;
+};
+
+struct service {
+    struct meta meta;
+    struct view name;
+    struct endpoint primary;
+    bool has_read;
+    struct endpoint read;
+    struct strings search_path; /* schemas; pg_temp is put last in any case */
+    struct strings claims;      /* those that reach the database; default sub, role */
+    int64_t statement_timeout_ms;
+    int64_t max_rows;
+    int64_t max_response_bytes;
+    int64_t connect_timeout_ms;
+    struct {
+        int64_t max_connections;
+        int64_t max_waiting;      /* calls that may wait for a connection */
+        int64_t wait_timeout_ms;  /* how long one may wait */
+        int64_t idle_timeout_ms;  /* an unused connection is closed */
+        int64_t max_lifetime_ms;  /* a connection is replaced */
+        int64_t shared_depth;     /* calls in flight on a shared connection; 1: never shared */
+        int64_t statement_cache;  /* prepared statements kept on a connection */
+        int64_t login_rate;       /* new logins a second */
+    } pool;
+    const struct route *routes;
+    size_t route_count;
+};
+
+/* All keys must hold; within a list any value serves.  An empty list asks nothing. */
+struct condition {
+    struct strings issuer; /* configured issuers' names */
+    struct strings subject;
+    struct strings client;
+    struct strings groups;
+    struct strings scopes;
+    const struct claim_condition *claims;
+    size_t claim_count;
+};
+
+struct claim_condition {
+    struct view name;
+    struct strings values; /* compared with the claim's text */
+};
+
+struct allow_rule {
+    struct strings routes;  /* route names; "*" for every route of the role's services */
+    struct strings methods; /* empty: all */
+};
+
+struct role {
+    struct meta meta;
+    struct view name;
+    int64_t priority; /* higher is tried first */
+    struct condition when;
+    struct strings services;
+    struct view database_role;
+    const struct allow_rule *allow;
+    size_t allow_count;
+};
+
+struct entities {
+    const struct issuer *issuers;
+    size_t issuer_count;
+    const struct service *services;
+    size_t service_count;
+    const struct role *roles; /* by priority, highest first; ties in the file's order */
+    size_t role_count;
+};
+
+#endif

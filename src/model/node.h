@@ -1,0 +1,48 @@
+/* What sallyport.conf says of this node, after files, environment and command line were joined. */
+#ifndef SALLYPORT_MODEL_NODE_H
+#define SALLYPORT_MODEL_NODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/view.h"
+#include "model/principal.h"
+
+/* One address of proxy_listen, status_listen: "127.0.0.1:8443 ssl", "[::]:8443 ssl". */
+struct listen {
+    struct view host;
+    uint16_t port;
+    bool tls;
+};
+
+struct listens {
+    const struct listen *items;
+    size_t count;
+};
+
+struct node_config {
+    struct view prefix;             /* the working directory: pid file, audit, keys */
+    struct view declarative_config; /* the path of sallyport.yaml */
+    struct view database;           /* "off" for now */
+    struct listens proxy_listen;
+    struct listens status_listen;
+    bool allow_plaintext; /* lets proxy_listen be plain beyond loopback */
+    struct view ssl_cert;
+    struct view ssl_cert_key;
+    struct view log_level;
+    struct view log_format;          /* auto, text, json */
+    int64_t workers;                 /* 0: as many as cores */
+    int64_t max_connections;         /* client connections, all workers */
+    int64_t client_header_timeout_ms;
+    int64_t client_body_timeout_ms;
+    int64_t keepalive_timeout_ms;
+    int64_t client_max_body_size;    /* bytes */
+    struct view node_name;           /* in the audit; default the host name */
+    struct view audit_directory;     /* default PREFIX/audit */
+    bool audit_fsync;
+    int64_t audit_rotate_bytes;      /* a worker's file is closed and a new one begun */
+    int64_t shutdown_timeout_ms;     /* how long `quit` waits for calls in flight */
+};
+
+#endif
