@@ -1,0 +1,91 @@
+/*
+ * The status server: a small HTTP/1.1 server for probes and scrapes, on the control thread's loop.
+ *
+ *     GET /status/live    200: the control loop turns
+ *     GET /status/ready   200 or 503, with what is missing:
+ *                         {"ready":false,"missing":["issuer_keys"],"warnings":[…],…}
+ *     GET /status         the same with all that the source reports; always 200
+ *     GET /metrics        Prometheus text
+ *
+ * HEAD is answered too; anything else is 404 or 405, and a malformed request 400 and the end.  It
+ * authenticates nobody and so names no caller; it listens on loopback, plain.  At most
+ * STATUS_CONNECTIONS_MAX connections, of which the oldest idle one makes room for a new one; a
+ * request must be complete, and its answer taken, within STATUS_REQUEST_MS.
+ *
+ * Thread rule: everything on the loop's thread; the source's report is called there.
+ */
+#ifndef SALLYPORT_ADMIN_STATUS_H
+#define SALLYPORT_ADMIN_STATUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/metrics.h"
+#include "base/view.h"
+#include "model/node.h"
+
+enum { STATUS_CONNECTIONS_MAX = 64, STATUS_REQUEST_MS = 10000, STATUS_IDLE_MS = 60000 };
+
+extern const struct fault status_not_loopback; /* status_listen names an address beyond loopback */
+extern const struct fault status_tls_unsupported; /* status_listen says ssl */
+extern const struct fault status_bad_address;  /* not an address (names are not resolved here) */
+extern const struct fault status_bind_failed;  /* the address is taken or not ours */
+
+struct status_issuer {
+    struct view name;
+    bool keys_loaded;      /* ever */
+    int64_t keys_age_s;    /* -1: never loaded */
+    struct view last_error; /* of the latest fetch; absent: it succeeded */
+};
+
+struct status_service {
+    struct view name;
+    bool reachable;         /* the latest login succeeded, or none was tried yet */
+    struct view last_error; /* of the latest login; never a secret */
+    size_t connections;
+    size_t idle;
+    size_t waiting;
+};
+
+struct status_report {
+    bool configured; /* a configuration was taken */
+    struct view configuration_id; /* what the audit calls it; may be absent */
+    int64_t configured_at_s;      /* 0: never */
+    bool draining;
+    bool audit_working;
+    size_t workers;
+    int64_t client_connections;
+    const struct status_issuer *issuers;
+    size_t issuer_count;
+    const struct status_service *services;
+    size_t service_count;
+};
+
+struct status_source {
+    /* Fills the zeroed *out; arrays and texts in the arena, or living until the next turn of the
+     * loop.  Must not block. */
+    void (*report)(void *arg, struct arena *arena, struct status_report *out);
+    void *arg;
+    struct metrics *metrics;
+    const char *node_name; /* may be NULL */
+};
+
+struct status_server;
+
+/* Listens on all of listens (none is fine: a server that serves nobody).  The source is copied;
+ * what it points at must live until the close callback.  On an error *detail (when not NULL, of
+ * detail_bytes) says which address and why, and nothing is left listening. */
+err status_server_new(uv_loop_t *loop, struct listens listens, const struct status_source *source,
+                      struct status_server **out, char *detail, size_t detail_bytes) MUST_USE;
+
+/* The port of the index-th listen, as bound: of use when it was asked for as 0. */
+uint16_t status_server_port(const struct status_server *s, size_t index);
+
+/* Closes listeners and connections, frees s, then calls closed(arg) from the loop. */
+void status_server_close(struct status_server *s, void (*closed)(void *arg), void *arg);
+
+#endif
