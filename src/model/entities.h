@@ -75,6 +75,7 @@ struct statement {
     bool expose_errors;   /* let the database's message reach the caller */
     unsigned line;        /* of the statement */
     unsigned sql_line;    /* of the first character of sql */
+    unsigned sql_column;  /* of it; 0 when sql is a block of several lines */
 };
 
 struct service;
@@ -95,7 +96,7 @@ enum sslmode { SSLMODE_DISABLE, SSLMODE_REQUIRE, SSLMODE_VERIFY_CA, SSLMODE_VERI
 
 struct iam_auth {
     bool enabled;
-    struct view region;   /* absent: from the host name, then the environment */
+    struct view region;   /* config fills it in from the host name, then from AWS_REGION */
     struct view hostname; /* the RDS name that tokens are signed for and TLS verifies; absent: the URL's */
     struct view assume_role_arn;
     struct view role_session_name;
@@ -112,6 +113,7 @@ struct endpoint {
     struct view password; /* a reference's value; absent with iam_auth */
     enum sslmode sslmode;
     struct view sslrootcert; /* "rds", "system", "rds+system", or a file */
+    bool allow_plaintext;    /* lets sslmode disable reach beyond loopback */
     struct iam_auth iam_auth;
 };
 
@@ -160,6 +162,7 @@ struct claim_condition {
 struct allow_rule {
     struct strings routes;  /* route names; "*" for every route of the role's services */
     struct strings methods; /* empty: all */
+    unsigned line;
 };
 
 struct role {

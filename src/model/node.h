@@ -21,6 +21,16 @@ struct listens {
     size_t count;
 };
 
+/* Where a property's value came from. */
+enum origin_kind { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_COMMAND_LINE };
+
+struct property_origin {
+    const char *property; /* as in sallyport.conf */
+    enum origin_kind kind;
+    struct view source; /* the file's or the variable's name; absent otherwise */
+    unsigned line;      /* in the file */
+};
+
 struct node_config {
     struct view prefix;             /* the working directory: pid file, audit, keys */
     struct view declarative_config; /* the path of sallyport.yaml */
@@ -43,6 +53,9 @@ struct node_config {
     bool audit_fsync;
     int64_t audit_rotate_bytes;      /* a worker's file is closed and a new one begun */
     int64_t shutdown_timeout_ms;     /* how long `quit` waits for calls in flight */
+    struct view conf_file;           /* the file that was read; absent: none */
+    const struct property_origin *origins; /* one for every property, in the schema's order */
+    size_t origin_count;
 };
 
 #endif

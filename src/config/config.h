@@ -1,0 +1,84 @@
+/*
+ * The configuration as files: sallyport.yaml (what is served) and sallyport.conf (the node).
+ *
+ * Every mistake is reported, not just the first: each with file, line, column and, for an unknown
+ * name, the nearest known one.  All rules about fields come from the one table in config/schema.h.
+ *
+ * Ownership: what a function fills in lives in the arena it was given; secrets in it are wiped when
+ * that arena is reset or cleared.  The diagnostics live in their own arena.  On failure the structs
+ * filled so far may not be used.  Any thread; nothing here keeps state.
+ */
+#ifndef SALLYPORT_CONFIG_CONFIG_H
+#define SALLYPORT_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "base/diag.h"
+#include "base/err.h"
+#include "base/view.h"
+#include "model/entities.h"
+#include "model/node.h"
+
+/* The file has mistakes; the diagnostics say which. */
+extern const struct fault config_invalid;
+/* A file could not be read, or is longer than a configuration may be; the diagnostics say why. */
+extern const struct fault config_unreadable;
+
+/* What loading asks of the world; tests put in their own. */
+struct config_host {
+    /* An environment variable's value, or NULL; used for {vault://env/NAME} and AWS_REGION.  The
+     * text is copied before the next call. */
+    const char *(*variable)(const struct config_host *host, const char *name);
+    /* Whether a file that the configuration names can be read.  NULL: not asked. */
+    bool (*readable)(const struct config_host *host, const char *path);
+};
+
+/* The process's own environment and file system. */
+extern const struct config_host config_system;
+
+/*
+ * Reads sallyport.yaml.  Relative paths in it (jwks_file, ca_file, sslrootcert) are taken from the
+ * file's own folder.  Faults: config_unreadable, config_invalid, fault_out_of_memory.  Warnings
+ * alone are no failure.
+ */
+err entities_load(struct arena *arena, const char *path, const struct config_host *host,
+                  struct entities *out, struct diagnostics *d) MUST_USE;
+
+/* The same from memory; file_name is what messages say and what relative paths are taken from. */
+err entities_parse(struct arena *arena, const char *file_name, struct view text,
+                   const struct config_host *host, struct entities *out,
+                   struct diagnostics *d) MUST_USE;
+
+/* Where `sallyport` looks when no -c is given. */
+#define CONFIG_DEFAULT_FILE "/etc/sallyport/sallyport.conf"
+
+/* One property given on the command line. */
+struct node_setting {
+    struct view name;
+    struct view value;
+};
+
+/* Where the node's properties come from, in order of precedence. */
+struct node_config_sources {
+    const struct node_setting *settings; /* the command line */
+    size_t setting_count;
+    char *const *environment; /* "NAME=value", NULL-terminated; NULL: none */
+    const char *conf_file;    /* -c; NULL: CONFIG_DEFAULT_FILE when it exists, else no file */
+    /* When present, the file's text: nothing is read, conf_file is only its name. */
+    struct view conf_text;
+    const struct config_host *host; /* NULL: config_system */
+};
+
+/*
+ * Joins command line > SALLYPORT_<NAME> > KONG_<NAME> > file > default.  Unknown names and bad
+ * values are errors in the file and on the command line; an unknown variable is a warning, a bad
+ * value of a known one an error.  node_config.origins says where each value came from.
+ * Relative paths in the file are taken from the file's folder, others from the working directory.
+ * Faults as for entities_load.
+ */
+err node_config_load(struct arena *arena, const struct node_config_sources *sources,
+                     struct node_config *out, struct diagnostics *d) MUST_USE;
+
+#endif
