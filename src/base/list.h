@@ -62,8 +62,8 @@ static inline struct list *list_pop_front(struct list *l)
 
 #define LIST_ENTRY(node, type, member) CONTAINER_OF(node, type, member)
 /* The list must not change under the loop, except that the body may unlink `node` itself. */
-#define LIST_EACH(node, list)                                                                      \
-    for (struct list *node = (list)->next, *node##_next = node->next; node != (list);              \
+#define LIST_EACH(node, head)                                                                      \
+    for (struct list *node = (head)->next, *node##_next = node->next; node != (head);              \
          node = node##_next, node##_next = node->next)
 
 #endif
