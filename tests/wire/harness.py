@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -26,84 +27,10 @@ SANITIZER = re.compile(
     r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|SUMMARY: \w+Sanitizer).*"
 )
 
-# Callers of the tests' issuer.  Each has a marker tenant of its own.
-CLIENTS = {
-    "alice": {
-        "secret": "alice-secret",
-        "scope": "orders.read",
-        "claims": {"groups": ["orders-readers"], "tenant_id": "north"},
-    },
-    "bob": {
-        "secret": "bob-secret",
-        "scope": "orders.read orders.write",
-        "claims": {"groups": ["orders-readers", "orders-writers"], "tenant_id": "south"},
-    },
-    "mallory": {
-        "secret": "mallory-secret",
-        "scope": "profile",
-        "claims": {"groups": ["visitors"], "tenant_id": "north"},
-    },
-}
-
-CONFIG = """\
-_format_version: "3.0"
-issuers:
-- name: dev
-  issuer: {issuer}
-  ca_file: {ca}
-  audience: ["api://orders"]
-services:
-- name: shop
-  url: postgres://app@127.0.0.1:{port}/shop
-  sslmode: verify-full
-  sslrootcert: {ca}
-  iam_auth: {{region: {region}, hostname: {hostname}}}
-  claims: [sub, role, tenant_id]
-  search_path: [sales]
-  routes:
-  - name: order
-    methods: [GET]
-    paths: ["/orders/{{id}}"]
-    statement:
-      sql: select id, tenant, customer, total, placed_at from sales.orders where id = :id
-      parameters:
-        id: {{type: bigint, from: path}}
-      result: one
-      read_only: true
-  - name: orders
-    methods: [GET]
-    paths: ["/orders"]
-    statement:
-      sql: select id, customer, total from sales.orders order by id limit :limit
-      parameters:
-        limit: {{type: integer, from: query, default: 10}}
-      read_only: true
-  - name: place-order
-    methods: [POST]
-    paths: ["/orders"]
-    statement:
-      sql: >-
-        insert into sales.orders (tenant, customer, total)
-        values (:tenant, :customer, :total) returning id, tenant, customer, total
-      parameters:
-        tenant: {{type: text, from: claim.tenant_id}}
-        customer: {{type: text, from: body}}
-        total: {{type: numeric, from: body}}
-      result: one
-roles:
-- name: orders-writer
-  priority: 20
-  when: {{issuer: dev, groups: [orders-writers], scopes: [orders.write]}}
-  services: [shop]
-  database_role: orders_writer
-  allow: [{{routes: ["*"]}}]
-- name: orders-reader
-  priority: 10
-  when: {{issuer: dev, groups: [orders-readers], scopes: [orders.read]}}
-  services: [shop]
-  database_role: orders_reader
-  allow: [{{routes: [order, orders]}}]
-"""
+SANDBOX = ROOT / "tools/sandbox"
+# Callers of the tests' issuer: alice reads, bob writes, mallory may nothing.
+CLIENTS = json.loads((SANDBOX / "clients.json").read_text())
+CONFIG = (SANDBOX / "sallyport.yaml.in").read_text()
 
 
 def binary():
@@ -124,16 +51,16 @@ def has_command(name):
     return re.search(rf"^  {name}\s", text, re.M) is not None
 
 
-def config_for(bed, issuer, template=CONFIG, **more):
-    """The template filled in for this PostgreSQL and issuer."""
-    return template.format(
-        issuer=issuer.issuer,
-        ca=bed.ca.file,
-        port=bed.port,
-        region=bed.region,
-        hostname=bed.hostname,
-        **more,
-    )
+def config_for(bed, issuer, template=CONFIG):
+    """The template with its @names@ filled in for this PostgreSQL and issuer."""
+    names = {
+        "issuer": issuer.issuer,
+        "ca": bed.ca.file,
+        "port": bed.port,
+        "region": bed.region,
+        "hostname": bed.hostname,
+    }
+    return re.sub(r"@(\w+)@", lambda name: str(names[name[1]]), template)
 
 
 @dataclasses.dataclass
@@ -309,8 +236,6 @@ class Sallyport:
 
     def raw(self, timeout=60):
         """A TLS socket, for bytes that no client library would send."""
-        import socket
-
         plain = socket.create_connection(("127.0.0.1", self.proxy_port), timeout)
         return self.tls.wrap_socket(plain, server_hostname="localhost")
 

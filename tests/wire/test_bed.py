@@ -1,11 +1,15 @@
 """The bed itself: PostgreSQL here accepts what Amazon RDS accepts, and nothing else."""
 
 import datetime
+import json
 import os
 import pathlib
+import ssl
 import subprocess
 import sys
+import urllib.error
 import urllib.parse
+import urllib.request
 
 import botocore.auth
 import botocore.awsrequest
@@ -313,13 +317,8 @@ def test_the_issuers_tokens_verify_with_its_published_keys(bed, issuer, algorith
 
 
 def fetch(bed, url, data=None):
-    import ssl
-    import urllib.request
-
     context = ssl.create_default_context(cafile=str(bed.ca.file))
     with urllib.request.urlopen(url, data, context=context, timeout=20) as answer:
-        import json
-
         return json.load(answer)
 
 
@@ -336,8 +335,6 @@ def test_discovery_leads_to_keys_and_a_token(bed, issuer):
 
 
 def test_a_wrong_client_secret_gets_no_token(bed, issuer):
-    import urllib.error
-
     form = {"grant_type": "client_credentials", "client_id": "bob", "client_secret": "wrong"}
     with pytest.raises(urllib.error.HTTPError) as refused:
         fetch(bed, issuer.issuer + "/token", urllib.parse.urlencode(form).encode())
