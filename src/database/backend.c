@@ -1,0 +1,588 @@
+#include "database/backend.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/time.h"
+#include "database/broker.h"
+#include "net/net.h"
+#include "pg/pg.h"
+#include "pg/value.h"
+
+enum {
+    READ_CHUNK_BYTES = 32 * 1024,
+    OUT_MAX_BYTES = 256 * 1024 * 1024, /* bounded first by the door's body limit */
+    SCRATCH_BLOCK_BYTES = 4096,
+    SCRATCH_MAX_BYTES = 256 * 1024 * 1024,
+    TIMEOUT_GRACE_MS = 5000, /* beyond statement_timeout: the server has not even said 57014 */
+    TEXT_OID = 25,
+};
+
+enum phase { PHASE_BEGIN, PHASE_PRELUDE, PHASE_STATEMENT, PHASE_COMMIT, PHASE_SYNC };
+
+/* Every name is qualified, since the login's own search_path is in force when this is parsed. */
+static const struct view prelude_sql =
+    VIEW("select pg_catalog.set_config('role', $1, true),"
+         " pg_catalog.set_config('request.jwt.claims', $2, true),"
+         " pg_catalog.set_config('application_name', $3, true),"
+         " pg_catalog.set_config('search_path', $4, true),"
+         " pg_catalog.set_config('statement_timeout', $5, true),"
+         " pg_catalog.set_config('transaction_read_only', $6, true)");
+static const struct view prelude_name = VIEW("prelude");
+
+/* What a session may keep of a caller beyond its transaction: settings, locks, cursors,
+ * notifications, temporary tables, the last value of a sequence. */
+static const struct view reset_sql =
+    VIEW("select pg_catalog.pg_advisory_unlock_all(); close all; unlisten *; reset role;"
+         " reset all; discard temp; discard sequences");
+
+static const struct stream_ops stream_ops;
+
+struct backend *backend_new(size_t max_message_bytes, size_t statement_cache)
+{
+    struct backend *b = calloc(1, sizeof *b);
+
+    if (b == NULL)
+        return NULL;
+    stream_init(&b->stream, &stream_ops, OUT_MAX_BYTES);
+    buf_init(&b->in, max_message_bytes + READ_CHUNK_BYTES);
+    list_init(&b->calls);
+    list_init(&b->link);
+    list_init(&b->letter.link);
+    statement_cache_init(&b->statements, statement_cache);
+    arena_init(&b->scratch, SCRATCH_BLOCK_BYTES, SCRATCH_MAX_BYTES);
+    arena_init(&b->error_arena, SCRATCH_BLOCK_BYTES, SCRATCH_MAX_BYTES);
+    b->state = BACKEND_MOVING;
+    b->born_ns = time_monotonic_ns();
+    return b;
+}
+
+void backend_free(struct backend *b)
+{
+    ENSURE(list_is_empty(&b->calls));
+    if (b->stream.state == STREAM_OPEN && b->state != BACKEND_DEAD && b->in_flight == 0) {
+        pg_add_terminate(&b->stream.out);
+        stream_flush(&b->stream);
+    }
+    b->state = BACKEND_DEAD;
+    stream_close(&b->stream);
+    statement_cache_clear(&b->statements);
+    arena_clear(&b->scratch);
+    arena_clear(&b->error_arena);
+    buf_clear(&b->in);
+    free(b);
+}
+
+bool backend_adopt(struct backend *b, struct db_worker *worker)
+{
+    ENSURE(b->state == BACKEND_MOVING);
+    /* The login's stream served the login; from here on it is ours. */
+    b->stream.ops = &stream_ops;
+    if (!stream_is_quiet(&b->stream))
+        return false;
+    if (failed(stream_attach(&b->stream, worker->loop, worker->flush_list)))
+        return false;
+    b->home = worker;
+    b->state = BACKEND_IDLE;
+    stream_want_read(&b->stream, true);
+    return true;
+}
+
+static struct db_call *head_call(struct backend *b)
+{
+    return list_is_empty(&b->calls) ? NULL : LIST_ENTRY(b->calls.next, struct db_call, link);
+}
+
+/* ---- Sending ---- */
+
+static void add_utility(struct buf *out, struct view sql)
+{
+    pg_add_parse(out, VIEW(""), sql, NULL, 0);
+    pg_add_bind(out, VIEW(""), VIEW(""), NULL, 0);
+    pg_add_execute(out, VIEW(""), 0);
+}
+
+static void add_prelude(struct backend *b, const struct db_call *call)
+{
+    static const uint32_t types[] = {TEXT_OID, TEXT_OID, TEXT_OID, TEXT_OID, TEXT_OID, TEXT_OID};
+    const struct db_identity *who = &call->identity;
+    const struct view values[] = {who->role,        who->claims,
+                                  who->application_name, who->search_path,
+                                  who->statement_timeout,
+                                  call->statement->read_only ? VIEW("on") : VIEW("off")};
+    struct buf *out = &b->stream.out;
+
+    if (!b->prelude_known) {
+        pg_add_parse(out, prelude_name, prelude_sql, types, COUNT_OF(types));
+        b->prelude_known = true;
+    }
+    pg_add_bind(out, VIEW(""), prelude_name, values, COUNT_OF(values));
+    pg_add_execute(out, VIEW(""), 0);
+}
+
+/* Closes what the cache has no room for.  Stands before everything else of the call, where no
+ * failure of the call can make the server skip it. */
+static void make_room(struct backend *b)
+{
+    struct prepared *old = statement_cache_evict(&b->statements);
+
+    if (old == NULL)
+        return;
+    pg_add_close(&b->stream.out, PG_STATEMENT, view_str(old->name));
+    prepared_free(old);
+}
+
+static void add_statement(struct backend *b, struct db_call *call, struct prepared *p, bool parse)
+{
+    const struct db_statement *s = call->statement;
+    struct buf *out = &b->stream.out;
+    struct view name = view_str(p->name);
+
+    if (parse)
+        pg_add_parse(out, name, s->sql, s->types, s->parameter_count);
+    pg_add_bind(out, VIEW(""), name, call->values, s->parameter_count);
+    if (!p->described)
+        pg_add_describe(out, PG_PORTAL, VIEW(""));
+    /* One row more than allowed, to see that there were more. */
+    pg_add_execute(out, VIEW(""), call->max_rows == 0 ? 0 : call->max_rows + 1);
+}
+
+static void send_call(struct backend *b, struct db_call *call)
+{
+    const struct db_statement *s = call->statement;
+    struct buf *out = &b->stream.out;
+    struct prepared *p = NULL;
+    bool parse = false;
+
+    if (!call->prepare_only) {
+        p = statement_cache_get(&b->statements, call->identity.prepared_key);
+        if (p == NULL) {
+            make_room(b);
+            p = statement_cache_add(&b->statements, call->identity.prepared_key);
+            parse = true;
+        }
+        if (p == NULL) {
+            buf_reserve(out, SIZE_MAX); /* out of memory: marks the output failed */
+            return;
+        }
+        p->uses++;
+    }
+    call->prepared = p;
+    if (s->explicit_transaction)
+        add_utility(out, VIEW("begin"));
+    add_prelude(b, call);
+    if (p == NULL) {
+        pg_add_parse(out, VIEW(""), s->sql, s->types, s->parameter_count);
+        pg_add_describe(out, PG_STATEMENT, VIEW(""));
+    } else {
+        add_statement(b, call, p, parse);
+    }
+    if (s->explicit_transaction)
+        add_utility(out, VIEW("commit"));
+    pg_add_sync(out);
+    stream_queue(&b->stream);
+}
+
+static void begin_head(struct backend *b)
+{
+    struct db_call *call = head_call(b);
+
+    b->has_error = false;
+    b->completion = (struct completion){VIEW(""), 0};
+    b->columns_given = b->rows_given = b->sink_stopped = b->too_many_rows = false;
+    if (call != NULL)
+        b->phase = call->statement->explicit_transaction ? PHASE_BEGIN : PHASE_PRELUDE;
+}
+
+void backend_run(struct backend *b, struct db_call *call)
+{
+    ENSURE(b->state == BACKEND_IDLE || (b->state == BACKEND_BUSY && !b->exclusive));
+    bool first = list_is_empty(&b->calls);
+
+    b->state = BACKEND_BUSY;
+    b->exclusive = !call->statement->shareable;
+    call->state = DB_CALL_RUNNING;
+    call->backend = b;
+    call->running_ns = time_monotonic_ns();
+    list_push_back(&b->calls, &call->link);
+    b->in_flight++;
+    if (first)
+        begin_head(b);
+    send_call(b, call);
+}
+
+/* ---- Ending calls ---- */
+
+static void end_call(struct backend *b, struct db_call *call, const struct db_outcome *outcome)
+{
+    list_unlink(&call->link);
+    b->in_flight--;
+    if (call->prepared != NULL)
+        prepared_release(call->prepared);
+    call->prepared = NULL;
+    call->backend = NULL;
+    call->state = DB_CALL_FINISHED;
+    call->finished(call, outcome);
+}
+
+static struct db_outcome outcome_of(const struct backend *b, const struct db_call *call, err error)
+{
+    return (struct db_outcome){.error = error,
+                               .backend_pid = b->pid,
+                               .queue_ns = call->running_ns - call->started_ns,
+                               .database_ns = time_monotonic_ns() - call->running_ns};
+}
+
+void backend_fail(struct backend *b, err why)
+{
+    struct broker *broker = b->broker;
+
+    if (b->state == BACKEND_DEAD)
+        return;
+    b->state = BACKEND_DEAD;
+    stream_want_read(&b->stream, false);
+    broker_unlist(broker, b);
+    for (struct db_call *call; (call = head_call(b)) != NULL;) {
+        bool timed_out = is_fault(why, &net_timeout);
+        const struct fault *fault = timed_out                     ? &db_timeout
+                                    : call->statement->read_only ? &db_lost
+                                                                 : &db_outcome_unknown;
+        /* A write whose answer never came may have happened: that comes before the reason. */
+        if (timed_out && !call->statement->read_only)
+            fault = &db_outcome_unknown;
+        struct db_outcome outcome = outcome_of(b, call, fail(fault));
+        end_call(b, call, &outcome);
+    }
+    broker_forget(broker, b);
+}
+
+/* The answer to a call whose prepared statement the server no longer has, or whose result has
+ * another shape since: parsed anew, once. */
+static bool heal(struct backend *b, struct db_call *call)
+{
+    bool stale = strcmp(b->error.sqlstate, "26000") == 0 || strcmp(b->error.sqlstate, "0A000") == 0;
+
+    if (!stale || call->healed || b->rows_given || call->prepared == NULL ||
+        b->phase_failed != PHASE_STATEMENT || call->abandoned || call->statement->explicit_transaction)
+        return false;
+    struct prepared *p = call->prepared;
+    call->prepared = NULL;
+    call->healed = true;
+    if (!p->forgotten)
+        pg_add_close(&b->stream.out, PG_STATEMENT, view_str(p->name));
+    statement_cache_forget(&b->statements, p);
+    prepared_release(p);
+    list_unlink(&call->link);
+    list_push_back(&b->calls, &call->link);
+    send_call(b, call);
+    return true;
+}
+
+static void start_cleaning(struct backend *b, bool roll_back, bool reset)
+{
+    struct buf *out = &b->stream.out;
+
+    if (roll_back) {
+        pg_add_query(out, VIEW("rollback"));
+        b->cleaning++;
+    }
+    if (reset) {
+        pg_add_query(out, reset_sql);
+        b->cleaning++;
+    }
+    if (b->cleaning > 0)
+        stream_queue(&b->stream);
+}
+
+static err verdict(const struct backend *b)
+{
+    if (b->has_error)
+        return fail(b->phase_failed == PHASE_STATEMENT || b->phase_failed == PHASE_COMMIT
+                        ? &db_refused
+                        : &db_identity_refused);
+    if (b->too_many_rows)
+        return fail(&db_too_many_rows);
+    if (b->sink_stopped)
+        return fail(&db_result_too_large);
+    return OK;
+}
+
+/* ReadyForQuery for the head call. */
+static err finish_head(struct backend *b, char status)
+{
+    struct db_call *call = head_call(b);
+    bool described_only = call->prepare_only && b->phase == PHASE_STATEMENT;
+
+    if (b->phase != PHASE_SYNC && !described_only)
+        return fail(&db_protocol);
+    /* Only an explicit transaction that failed may be left open, and only as failed. */
+    bool left_failed = status == 'E' && call->statement->explicit_transaction && b->has_error;
+    if (status != 'I' && !left_failed)
+        return fail(&db_protocol);
+    if (b->has_error && heal(b, call)) {
+        begin_head(b);
+        return OK;
+    }
+    /* A statement that was never parsed must not be taken for prepared. */
+    if (b->has_error && call->prepared != NULL && !call->prepared->parsed)
+        statement_cache_forget(&b->statements, call->prepared);
+    struct db_outcome outcome = outcome_of(b, call, verdict(b));
+    outcome.completion = b->completion;
+    if (b->has_error)
+        outcome.reason = &b->error;
+    start_cleaning(b, left_failed, call->statement->reset_after && !call->prepare_only);
+    end_call(b, call, &outcome);
+    arena_reset(&b->error_arena);
+    begin_head(b);
+    return OK;
+}
+
+/* ---- Receiving ---- */
+
+static void give_columns(struct backend *b, struct db_call *call)
+{
+    struct prepared *p = call->prepared;
+
+    if (b->columns_given || p == NULL || !p->described)
+        return;
+    b->columns_given = true;
+    if (!call->abandoned && !b->sink_stopped &&
+        !call->sink->ops->columns(call->sink, p->columns, p->column_count))
+        b->sink_stopped = true;
+}
+
+static err read_columns(struct prepared *p, struct view body)
+{
+    const struct pg_field *fields = NULL;
+    size_t count = 0;
+
+    if (p->described)
+        return OK; /* a call sent before the first answer asked too */
+    TRY(pg_read_row_description(body, &p->arena, &fields, &count));
+    p->columns = ARENA_ARRAY(&p->arena, count, struct column);
+    if (p->columns == NULL && count > 0)
+        return fail(&fault_out_of_memory);
+    for (size_t i = 0; i < count; i++)
+        p->columns[i] = (struct column){fields[i].name, fields[i].type_oid};
+    p->column_count = count;
+    p->described = true;
+    return OK;
+}
+
+static err read_row(struct backend *b, struct db_call *call, struct view body)
+{
+    struct prepared *p = call->prepared;
+
+    if (p == NULL || !p->described)
+        return fail(&db_protocol);
+    give_columns(b, call);
+    b->rows_given = true;
+    if (call->abandoned || b->sink_stopped || b->too_many_rows)
+        return OK;
+    if (call->max_rows != 0 && b->completion.rows == call->max_rows) {
+        b->too_many_rows = true;
+        return OK;
+    }
+    b->completion.rows++;
+    arena_reset(&b->scratch);
+    struct view *values = ARENA_ARRAY(&b->scratch, p->column_count, struct view);
+    struct cell *cells = ARENA_ARRAY(&b->scratch, p->column_count, struct cell);
+    if (values == NULL || cells == NULL)
+        return fail(&fault_out_of_memory);
+    TRY(pg_read_data_row(body, values, p->column_count));
+    for (size_t i = 0; i < p->column_count; i++)
+        TRY(pg_value_to_cell(&b->scratch, p->columns[i].type_id, values[i], &cells[i]));
+    if (!call->sink->ops->row(call->sink, cells, p->column_count))
+        b->sink_stopped = true;
+    return OK;
+}
+
+static err on_complete(struct backend *b, struct db_call *call, struct view body)
+{
+    switch ((enum phase)b->phase) {
+    case PHASE_BEGIN:
+        b->phase = PHASE_PRELUDE;
+        return OK;
+    case PHASE_PRELUDE:
+        b->phase = PHASE_STATEMENT;
+        return OK;
+    case PHASE_STATEMENT: {
+        struct completion done;
+        TRY(pg_read_command_complete(body, &done));
+        give_columns(b, call);
+        snprintf(b->command, sizeof b->command, "%.*s", VIEW_ARG(done.command));
+        b->completion = (struct completion){view_str(b->command), done.rows};
+        if (call->prepared != NULL)
+            call->prepared->described = true; /* without a RowDescription: no rows to describe */
+        b->phase = call->statement->explicit_transaction ? PHASE_COMMIT : PHASE_SYNC;
+        return OK;
+    }
+    case PHASE_COMMIT:
+        b->phase = PHASE_SYNC;
+        return OK;
+    case PHASE_SYNC:
+        break;
+    }
+    return fail(&db_protocol);
+}
+
+static err on_error(struct backend *b, struct view body)
+{
+    struct database_error error;
+
+    TRY(pg_read_error(body, &error, &b->fatal));
+    b->error = pg_copy_error(&b->error_arena, &error);
+    b->has_error = true;
+    b->phase_failed = b->phase;
+    b->phase = PHASE_SYNC;
+    return OK;
+}
+
+static err on_suspended(struct backend *b, struct db_call *call)
+{
+    if (b->phase != PHASE_STATEMENT)
+        return fail(&db_protocol);
+    b->too_many_rows = true;
+    b->phase = call->statement->explicit_transaction ? PHASE_COMMIT : PHASE_SYNC;
+    return OK;
+}
+
+static err on_call_message(struct backend *b, struct db_call *call, const struct pg_frame *f)
+{
+    char status;
+
+    switch (f->type) {
+    case PG_DATA_ROW:
+        if (b->phase == PHASE_PRELUDE)
+            return OK;
+        return b->phase == PHASE_STATEMENT ? read_row(b, call, f->body) : fail(&db_protocol);
+    case PG_COMMAND_COMPLETE:
+        return on_complete(b, call, f->body);
+    case PG_READY_FOR_QUERY:
+        TRY(pg_read_ready_for_query(f->body, &status));
+        return finish_head(b, status);
+    case PG_ERROR_RESPONSE:
+        return on_error(b, f->body);
+    case PG_ROW_DESCRIPTION:
+        if (call->prepare_only)
+            return OK;
+        return b->phase == PHASE_STATEMENT ? read_columns(call->prepared, f->body)
+                                           : fail(&db_protocol);
+    case PG_NO_DATA:
+        if (call->prepared != NULL && b->phase == PHASE_STATEMENT)
+            call->prepared->described = true;
+        return OK;
+    case PG_PORTAL_SUSPENDED:
+        return on_suspended(b, call);
+    case PG_EMPTY_QUERY_RESPONSE:
+        b->phase = PHASE_SYNC;
+        return OK;
+    case PG_PARSE_COMPLETE:
+        if (b->phase == PHASE_STATEMENT && call->prepared != NULL)
+            call->prepared->parsed = true;
+        return OK;
+    case PG_BIND_COMPLETE:
+    case PG_CLOSE_COMPLETE:
+    case PG_PARAMETER_DESCRIPTION:
+        return OK;
+    default:
+        return fail(&db_protocol);
+    }
+}
+
+/* Answers to our own rollback and reset: all must succeed. */
+static err on_cleaning_message(struct backend *b, const struct pg_frame *f)
+{
+    char status;
+
+    switch (f->type) {
+    case PG_READY_FOR_QUERY:
+        TRY(pg_read_ready_for_query(f->body, &status));
+        b->cleaning--;
+        return status == 'I' ? OK : fail(&db_protocol);
+    case PG_ROW_DESCRIPTION:
+    case PG_DATA_ROW:
+    case PG_COMMAND_COMPLETE:
+        return OK;
+    default:
+        return fail(&db_protocol);
+    }
+}
+
+static err on_frame(struct backend *b, const struct pg_frame *f)
+{
+    struct db_call *call = head_call(b);
+
+    if (f->type == PG_NOTICE_RESPONSE || f->type == PG_PARAMETER_STATUS ||
+        f->type == PG_NOTIFICATION_RESPONSE)
+        return OK;
+    if (b->cleaning > 0)
+        return on_cleaning_message(b, f);
+    if (call != NULL)
+        return on_call_message(b, call, f);
+    /* Unasked: an error that announces the end, or nonsense; either way the end. */
+    return fail(f->type == PG_ERROR_RESPONSE ? &net_closed : &db_protocol);
+}
+
+static err take_frames(struct backend *b)
+{
+    size_t at = 0;
+    err e = OK;
+
+    for (;;) {
+        struct pg_frame frame;
+        bool complete = false;
+        e = pg_frame_next(view_from(buf_view(&b->in), at), b->in.max - READ_CHUNK_BYTES, &frame,
+                          &complete);
+        if (failed(e) || !complete)
+            break;
+        at += frame.size;
+        e = on_frame(b, &frame);
+        if (failed(e) || b->state == BACKEND_DEAD)
+            break;
+    }
+    buf_consume(&b->in, at);
+    return e;
+}
+
+static void on_readable(struct stream *s)
+{
+    struct backend *b = CONTAINER_OF(s, struct backend, stream);
+    err end = stream_read(s, &b->in, READ_CHUNK_BYTES);
+    err e = take_frames(b);
+
+    if (b->state == BACKEND_DEAD)
+        return;
+    if (failed(e) || failed(end)) {
+        if (is_fault(e, &db_protocol) || is_fault(e, &pg_message_malformed))
+            log_error("database_protocol", "a database broke the protocol; its connection is closed",
+                      LOG_INT("backend_pid", b->pid), LOG_STR("reason", e.fault->text));
+        backend_fail(b, failed(e) ? e : end);
+        return;
+    }
+    if (b->in.len == 0 && b->in.cap > READ_CHUNK_BYTES)
+        buf_clear(&b->in);
+    if (b->in_flight > 0 || b->cleaning > 0 || b->state != BACKEND_BUSY)
+        return;
+    if (b->in.len > 0)
+        backend_fail(b, fail(&db_protocol)); /* part of a message that nothing asked for */
+    else
+        broker_release(b->broker, b);
+}
+
+static void on_failed(struct stream *s, err why)
+{
+    backend_fail(CONTAINER_OF(s, struct backend, stream), why);
+}
+
+static const struct stream_ops stream_ops = {.readable = on_readable, .failed = on_failed};
+
+bool backend_overdue(const struct backend *b, int64_t now_ns)
+{
+    if (list_is_empty(&b->calls))
+        return false;
+    const struct db_call *call = LIST_ENTRY(b->calls.next, struct db_call, link);
+    return call->timeout_ms > 0 &&
+           now_ns - call->running_ns > (call->timeout_ms + TIMEOUT_GRACE_MS) * 1000000;
+}

@@ -1,0 +1,661 @@
+#include "database/broker.h"
+
+#include <openssl/ssl.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/secret.h"
+#include "base/time.h"
+#include "net/net.h"
+
+enum {
+    RETRY_FIRST_MS = 100,
+    RETRY_MAX_MS = 5000,
+    ARENA_BLOCK_BYTES = 1024,
+    ARENA_MAX_BYTES = 1024 * 1024,
+    NS_PER_MS = 1000000,
+    /* A call joins a shared connection only when the one in front has not been running long:
+     * what is slow once is likely to stay so. */
+    SHARED_PATIENCE_MS = 20,
+};
+
+/* ---- Birth and end ---- */
+
+static struct strings copy_strings(struct arena *a, struct strings s)
+{
+    struct view *items = ARENA_ARRAY(a, s.count, struct view);
+
+    if (items == NULL)
+        return (struct strings){NULL, 0};
+    for (size_t i = 0; i < s.count; i++)
+        items[i] = arena_copy(a, s.items[i]);
+    return (struct strings){items, s.count};
+}
+
+static struct view copy_optional(struct arena *a, struct view v)
+{
+    return v.data == NULL ? v : arena_copy(a, v);
+}
+
+static void copy_endpoint(struct arena *a, struct endpoint *to, const struct endpoint *from)
+{
+    *to = *from;
+    to->url = copy_optional(a, from->url);
+    to->host = copy_optional(a, from->host);
+    to->user = copy_optional(a, from->user);
+    to->database = copy_optional(a, from->database);
+    to->password = copy_optional(a, from->password);
+    to->sslrootcert = copy_optional(a, from->sslrootcert);
+    to->iam_auth.region = copy_optional(a, from->iam_auth.region);
+    to->iam_auth.hostname = copy_optional(a, from->iam_auth.hostname);
+    to->iam_auth.assume_role_arn = copy_optional(a, from->iam_auth.assume_role_arn);
+    to->iam_auth.role_session_name = copy_optional(a, from->iam_auth.role_session_name);
+    to->iam_auth.sts_endpoint_url = copy_optional(a, from->iam_auth.sts_endpoint_url);
+}
+
+struct broker *broker_new(const struct broker_options *options, const struct strings *database_roles)
+{
+    struct broker *b =
+        calloc(1, sizeof *b + options->worker_count * sizeof(struct broker_worker));
+
+    if (b == NULL)
+        return NULL;
+    arena_init(&b->arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
+    b->service = *options->service;
+    b->service.routes = NULL;
+    b->service.route_count = 0;
+    copy_endpoint(&b->arena, &b->endpoint, options->endpoint);
+    b->name = b->service.name = arena_copy(&b->arena, options->name);
+    b->access = arena_copy(&b->arena, options->access);
+    b->database_roles = copy_strings(&b->arena, *database_roles);
+    b->tls = options->tls;
+    b->want_logins = options->want_logins;
+    b->arg = options->arg;
+    list_init(&b->login_letter.link);
+    atomic_init(&b->references, 1);
+    ENSURE(pthread_mutex_init(&b->lock, NULL) == 0);
+    list_init(&b->waiters);
+    b->worker_count = options->worker_count;
+    for (size_t i = 0; i < b->worker_count; i++) {
+        b->workers[i].worker = options->workers[i];
+        list_init(&b->workers[i].idle);
+        list_init(&b->workers[i].shared);
+        list_init(&b->workers[i].busy);
+    }
+    return b;
+}
+
+struct broker *broker_acquire(struct broker *b)
+{
+    atomic_fetch_add(&b->references, 1);
+    return b;
+}
+
+void broker_release_reference(struct broker *b)
+{
+    if (b == NULL || atomic_fetch_sub(&b->references, 1) != 1)
+        return;
+    ENSURE(b->total == 0 && b->waiting == 0);
+    SSL_CTX_free(b->tls);
+    pthread_mutex_destroy(&b->lock);
+    if (b->endpoint.password.data != NULL)
+        secret_wipe((char *)(uintptr_t)b->endpoint.password.data, b->endpoint.password.len);
+    arena_clear(&b->arena);
+    free(b);
+}
+
+static bool same_strings(struct strings a, struct strings b)
+{
+    if (a.count != b.count)
+        return false;
+    for (size_t i = 0; i < a.count; i++) {
+        if (!view_eq(a.items[i], b.items[i]))
+            return false;
+    }
+    return true;
+}
+
+static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
+{
+    return view_eq(a->host, b->host) && a->port == b->port && view_eq(a->user, b->user) &&
+           view_eq(a->database, b->database) && secret_eq(a->password, b->password) &&
+           a->sslmode == b->sslmode && view_eq(a->sslrootcert, b->sslrootcert) &&
+           a->iam_auth.enabled == b->iam_auth.enabled &&
+           view_eq(a->iam_auth.region, b->iam_auth.region) &&
+           view_eq(a->iam_auth.hostname, b->iam_auth.hostname);
+}
+
+bool broker_matches(const struct broker *b, const struct service *service,
+                    const struct endpoint *endpoint, const struct strings *database_roles)
+{
+    return view_eq(b->name, service->name) && same_endpoint(&b->endpoint, endpoint) &&
+           memcmp(&b->service.pool, &service->pool, sizeof service->pool) == 0 &&
+           b->service.connect_timeout_ms == service->connect_timeout_ms &&
+           b->service.max_response_bytes == service->max_response_bytes &&
+           same_strings(b->database_roles, *database_roles);
+}
+
+/* ---- Wanting logins (under the lock; the letter goes out after it) ---- */
+
+static bool may_grow(const struct broker *b)
+{
+    return !b->closing && b->total < (uint64_t)b->service.pool.max_connections;
+}
+
+static void want_login(struct broker *b)
+{
+    b->total++;
+    b->pending++;
+    b->logins_wanted++;
+}
+
+/* True when the caller is to call want_logins after it let go of the lock. */
+static bool must_tell(struct broker *b)
+{
+    if (b->logins_wanted == 0 || b->login_letter_out)
+        return false;
+    b->login_letter_out = true;
+    return true;
+}
+
+static void unlock_and_tell(struct broker *b)
+{
+    bool tell = must_tell(b);
+
+    pthread_mutex_unlock(&b->lock);
+    if (tell)
+        b->want_logins(b, b->arg);
+}
+
+unsigned broker_take_wanted(struct broker *b, int64_t *not_before_ns)
+{
+    pthread_mutex_lock(&b->lock);
+    unsigned wanted = b->logins_wanted;
+    b->logins_wanted = 0;
+    b->login_letter_out = false;
+    *not_before_ns = b->retry_at_ns;
+    pthread_mutex_unlock(&b->lock);
+    return wanted;
+}
+
+/* ---- Refusing ---- */
+
+static void finish_refused(struct db_call *call, err why)
+{
+    int64_t now = time_monotonic_ns();
+    struct db_outcome outcome = {.error = why, .queue_ns = now - call->started_ns};
+
+    call->state = DB_CALL_FINISHED;
+    call->finished(call, &outcome);
+}
+
+static void open_refusal(struct letter *letter)
+{
+    struct db_call *call = CONTAINER_OF(letter, struct db_call, letter);
+
+    finish_refused(call, call->abandoned ? fail(&db_abandoned) : call->refusal);
+}
+
+/* Refuses later, on the call's own worker: never from within db_call_start. */
+static void refuse(struct db_call *call, err why)
+{
+    call->state = DB_CALL_MOVING;
+    call->refusal = why;
+    mailbox_post(call->worker->mailbox, &call->letter, open_refusal);
+}
+
+static void take_waiter(struct broker *b, struct db_call *call)
+{
+    list_unlink(&call->link);
+    b->waiting--;
+    atomic_store_explicit(&b->waiting_hint, b->waiting, memory_order_relaxed);
+}
+
+/* ---- Moving connections ---- */
+
+static void run_on(struct broker *b, struct backend *backend, struct db_call *call)
+{
+    struct broker_worker *at = &b->workers[backend->home->index];
+
+    list_unlink(&backend->link);
+    list_push_back(call->statement->shareable ? &at->shared : &at->busy, &backend->link);
+    backend_run(backend, call);
+}
+
+/* A connection that can't be used: gone, and perhaps replaced for those who wait. */
+static void lose(struct broker *b, struct backend *backend)
+{
+    pthread_mutex_lock(&b->lock);
+    b->total--;
+    if (backend->home != NULL)
+        b->workers[backend->home->index].connections--;
+    if (b->waiting > b->pending && may_grow(b))
+        want_login(b);
+    unlock_and_tell(b);
+    backend_free(backend);
+}
+
+static void requeue(struct broker *b, struct db_call *call)
+{
+    pthread_mutex_lock(&b->lock);
+    call->state = DB_CALL_WAITING;
+    list_push_front(&b->waiters, &call->link);
+    b->waiting++;
+    atomic_store_explicit(&b->waiting_hint, b->waiting, memory_order_relaxed);
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void open_arrival(struct letter *letter)
+{
+    struct backend *backend = CONTAINER_OF(letter, struct backend, letter);
+    struct broker *b = backend->broker;
+    struct db_call *call = backend->incoming;
+    struct db_worker *worker = backend->home;
+
+    backend->incoming = NULL;
+    if (!backend_adopt(backend, worker)) {
+        if (call != NULL)
+            requeue(b, call);
+        lose(b, backend);
+        return;
+    }
+    if (call == NULL) {
+        broker_release(b, backend);
+    } else if (call->abandoned) {
+        finish_refused(call, fail(&db_abandoned));
+        broker_release(b, backend);
+    } else {
+        run_on(b, backend, call);
+    }
+}
+
+/* Sends a connection that is on no loop to a worker. */
+static void send_to(struct broker *b, struct backend *backend, struct db_worker *worker,
+                    struct db_call *call)
+{
+    (void)b;
+    backend->home = worker;
+    backend->state = BACKEND_MOVING;
+    backend->incoming = call;
+    mailbox_post(worker->mailbox, &backend->letter, open_arrival);
+}
+
+static void leave_home(struct backend *backend)
+{
+    stream_want_read(&backend->stream, false);
+    stream_detach(&backend->stream);
+    backend->state = BACKEND_MOVING;
+}
+
+/* Whether it has served its time; under the lock, on its worker. */
+static bool is_spent(const struct broker *b, const struct backend *backend, int64_t now_ns)
+{
+    int64_t lifetime = b->service.pool.max_lifetime_ms;
+
+    return b->closing || (lifetime > 0 && now_ns - backend->born_ns > lifetime * NS_PER_MS);
+}
+
+void broker_release(struct broker *b, struct backend *backend)
+{
+    struct broker_worker *at = &b->workers[backend->home->index];
+    struct db_call *call = NULL;
+    int64_t now = time_monotonic_ns();
+
+    backend->state = BACKEND_IDLE;
+    backend->exclusive = false;
+    list_unlink(&backend->link);
+    pthread_mutex_lock(&b->lock);
+    if (is_spent(b, backend, now)) {
+        pthread_mutex_unlock(&b->lock);
+        lose(b, backend);
+        return;
+    }
+    if (!list_is_empty(&b->waiters)) {
+        call = LIST_ENTRY(b->waiters.next, struct db_call, link);
+        take_waiter(b, call);
+        call->state = DB_CALL_MOVING;
+        if (call->worker != at->worker) {
+            at->connections--;
+            b->workers[call->worker->index].connections++;
+        }
+    } else {
+        list_push_front(&at->idle, &backend->link);
+        backend->in_idle_list = true;
+        backend->idle_since_ns = now;
+    }
+    pthread_mutex_unlock(&b->lock);
+    if (call == NULL)
+        return;
+    if (call->worker == at->worker) {
+        run_on(b, backend, call);
+    } else {
+        leave_home(backend);
+        send_to(b, backend, call->worker, call);
+    }
+}
+
+void broker_unlist(struct broker *b, struct backend *backend)
+{
+    pthread_mutex_lock(&b->lock);
+    list_unlink(&backend->link);
+    backend->in_idle_list = false;
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void open_farewell(struct letter *letter)
+{
+    struct backend *backend = CONTAINER_OF(letter, struct backend, letter);
+
+    lose(backend->broker, backend);
+}
+
+void broker_forget(struct broker *b, struct backend *backend)
+{
+    /* Asked for by another worker just now: that letter finds it dead (open_request). */
+    if (backend->asked_for)
+        return;
+    /* Not at once: the caller may stand in one of its callbacks. */
+    (void)b;
+    stream_close(&backend->stream);
+    mailbox_post(backend->home->mailbox, &backend->letter, open_farewell);
+}
+
+/* At the home of an idle connection that another worker needs: to whoever waits longest now. */
+static void open_request(struct letter *letter)
+{
+    struct backend *backend = CONTAINER_OF(letter, struct backend, letter);
+
+    backend->asked_for = false;
+    if (backend->state == BACKEND_DEAD)
+        lose(backend->broker, backend);
+    else
+        broker_release(backend->broker, backend);
+}
+
+/* Under the lock: takes an idle connection of any other worker and asks its home for it. */
+static bool ask_for_idle(struct broker *b, const struct db_worker *worker)
+{
+    for (size_t i = 0; i < b->worker_count; i++) {
+        struct broker_worker *at = &b->workers[i];
+        if (at->worker == worker || list_is_empty(&at->idle))
+            continue;
+        struct backend *backend = LIST_ENTRY(list_pop_front(&at->idle), struct backend, link);
+        backend->in_idle_list = false;
+        backend->asked_for = true;
+        mailbox_post(at->worker->mailbox, &backend->letter, open_request);
+        return true;
+    }
+    return false;
+}
+
+/* ---- Calls ---- */
+
+static struct backend *pick_shared(struct broker *b, struct broker_worker *at, int64_t now_ns)
+{
+    struct backend *best = NULL;
+    unsigned depth = (unsigned)b->service.pool.shared_depth;
+
+    LIST_EACH(node, &at->shared)
+    {
+        struct backend *backend = LIST_ENTRY(node, struct backend, link);
+        if (backend->in_flight >= depth || backend->exclusive || list_is_empty(&backend->calls))
+            continue;
+        const struct db_call *head = LIST_ENTRY(backend->calls.next, struct db_call, link);
+        if (now_ns - head->running_ns > (int64_t)SHARED_PATIENCE_MS * NS_PER_MS)
+            continue;
+        if (best == NULL || backend->in_flight < best->in_flight)
+            best = backend;
+    }
+    return best;
+}
+
+void db_call_start(struct db_call *call, struct broker *b, struct db_worker *worker)
+{
+    struct broker_worker *at = &b->workers[worker->index];
+    struct backend *backend = NULL;
+
+    call->worker = worker;
+    call->broker = b;
+    call->backend = NULL;
+    call->prepared = NULL;
+    call->healed = call->abandoned = false;
+    list_init(&call->link);
+    list_init(&call->letter.link);
+    call->started_ns = time_monotonic_ns();
+    pthread_mutex_lock(&b->lock);
+    if (!list_is_empty(&at->idle)) {
+        backend = LIST_ENTRY(list_pop_front(&at->idle), struct backend, link);
+        backend->in_idle_list = false;
+    } else if (call->statement->shareable && b->waiting == 0 &&
+               (backend = pick_shared(b, at, call->started_ns)) != NULL) {
+        /* Served at once; but a connection more would serve better. */
+        if (b->pending == 0 && may_grow(b) && call->started_ns >= b->retry_at_ns)
+            want_login(b);
+    }
+    if (backend != NULL) {
+        unlock_and_tell(b);
+        run_on(b, backend, call);
+        return;
+    }
+    bool hopeless = b->total == b->pending && b->failures > 0 && call->started_ns < b->retry_at_ns;
+    if (b->closing || hopeless || b->waiting >= (uint64_t)b->service.pool.max_waiting) {
+        pthread_mutex_unlock(&b->lock);
+        refuse(call, fail(b->closing ? &db_shutdown : hopeless ? &db_unreachable : &db_pool_full));
+        return;
+    }
+    call->state = DB_CALL_WAITING;
+    list_push_back(&b->waiters, &call->link);
+    b->waiting++;
+    atomic_store_explicit(&b->waiting_hint, b->waiting, memory_order_relaxed);
+    if (!ask_for_idle(b, worker) && b->pending < b->waiting && may_grow(b))
+        want_login(b);
+    unlock_and_tell(b);
+}
+
+void db_call_abandon(struct db_call *call)
+{
+    struct broker *b = call->broker;
+
+    call->abandoned = true;
+    if (call->state != DB_CALL_WAITING)
+        return;
+    pthread_mutex_lock(&b->lock);
+    bool waiting = !list_is_empty(&call->link);
+    if (waiting)
+        take_waiter(b, call);
+    pthread_mutex_unlock(&b->lock);
+    if (waiting)
+        refuse(call, fail(&db_abandoned));
+}
+
+/* ---- The control thread ---- */
+
+/* Under the lock: nobody is left who could serve them. */
+static void refuse_all(struct broker *b, err why)
+{
+    while (!list_is_empty(&b->waiters)) {
+        struct db_call *call = LIST_ENTRY(b->waiters.next, struct db_call, link);
+        take_waiter(b, call);
+        refuse(call, why);
+    }
+}
+
+static void note_failure(struct broker *b)
+{
+    int64_t now = time_monotonic_ns();
+    int64_t wait_ms = RETRY_FIRST_MS;
+
+    for (unsigned i = 0; i < b->failures && wait_ms < RETRY_MAX_MS; i++)
+        wait_ms *= 2;
+    b->failures++;
+    if (b->failing_since_ns == 0)
+        b->failing_since_ns = now;
+    b->retry_at_ns = now + (wait_ms < RETRY_MAX_MS ? wait_ms : RETRY_MAX_MS) * NS_PER_MS;
+}
+
+static struct broker_worker *least_supplied(struct broker *b)
+{
+    struct broker_worker *best = &b->workers[0];
+
+    for (size_t i = 1; i < b->worker_count; i++) {
+        if (b->workers[i].connections < best->connections)
+            best = &b->workers[i];
+    }
+    return best;
+}
+
+void broker_login_done(struct broker *b, struct backend *backend)
+{
+    struct db_call *call = NULL;
+    struct db_worker *worker = NULL;
+
+    pthread_mutex_lock(&b->lock);
+    b->pending--;
+    if (backend == NULL) {
+        b->total--;
+        note_failure(b);
+        if (b->total == 0)
+            refuse_all(b, fail(&db_unreachable));
+        pthread_mutex_unlock(&b->lock);
+        return;
+    }
+    b->failures = 0;
+    b->failing_since_ns = b->retry_at_ns = 0;
+    if (!list_is_empty(&b->waiters)) {
+        call = LIST_ENTRY(b->waiters.next, struct db_call, link);
+        take_waiter(b, call);
+        call->state = DB_CALL_MOVING;
+        worker = call->worker;
+    } else {
+        worker = least_supplied(b)->worker;
+    }
+    b->workers[worker->index].connections++;
+    backend->broker = b;
+    pthread_mutex_unlock(&b->lock);
+    send_to(b, backend, worker, call);
+}
+
+void broker_close(struct broker *b)
+{
+    pthread_mutex_lock(&b->lock);
+    b->closing = true;
+    refuse_all(b, fail(&db_shutdown));
+    pthread_mutex_unlock(&b->lock);
+}
+
+/* ---- A worker's upkeep ---- */
+
+/* Under the lock: takes one idle connection that is to go. */
+static struct backend *take_stale(struct broker *b, struct broker_worker *at, int64_t now_ns)
+{
+    int64_t idle_ns = b->service.pool.idle_timeout_ms * NS_PER_MS;
+
+    for (struct list *node = at->idle.prev; node != &at->idle; node = node->prev) {
+        struct backend *backend = LIST_ENTRY(node, struct backend, link);
+        bool idle_long = idle_ns > 0 && now_ns - backend->idle_since_ns > idle_ns;
+        if (idle_long || is_spent(b, backend, now_ns)) {
+            list_unlink(&backend->link);
+            backend->in_idle_list = false;
+            return backend;
+        }
+    }
+    return NULL;
+}
+
+static void close_stale(struct broker *b, struct broker_worker *at, int64_t now_ns)
+{
+    for (;;) {
+        pthread_mutex_lock(&b->lock);
+        struct backend *backend = take_stale(b, at, now_ns);
+        pthread_mutex_unlock(&b->lock);
+        if (backend == NULL)
+            return;
+        lose(b, backend);
+    }
+}
+
+static void refuse_late(struct broker *b, struct db_worker *worker, int64_t now_ns)
+{
+    int64_t patience_ns = b->service.pool.wait_timeout_ms * NS_PER_MS;
+
+    pthread_mutex_lock(&b->lock);
+    LIST_EACH(node, &b->waiters)
+    {
+        struct db_call *call = LIST_ENTRY(node, struct db_call, link);
+        if (call->worker == worker && now_ns - call->started_ns > patience_ns) {
+            take_waiter(b, call);
+            refuse(call, fail(&db_wait_timeout));
+        }
+    }
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void end_overdue(struct list *busy, int64_t now_ns)
+{
+    LIST_EACH(node, busy)
+    {
+        struct backend *backend = LIST_ENTRY(node, struct backend, link);
+        if (backend_overdue(backend, now_ns)) {
+            log_warn("database_silent", "a database did not answer in time; connection closed",
+                     LOG_VIEW("service", backend->broker->name),
+                     LOG_INT("backend_pid", backend->pid));
+            backend_fail(backend, fail(&net_timeout));
+        }
+    }
+}
+
+void broker_tick(struct broker *b, struct db_worker *worker, int64_t now_ns)
+{
+    struct broker_worker *at = &b->workers[worker->index];
+
+    close_stale(b, at, now_ns);
+    refuse_late(b, worker, now_ns);
+    end_overdue(&at->shared, now_ns);
+    end_overdue(&at->busy, now_ns);
+}
+
+bool broker_drain(struct broker *b, struct db_worker *worker)
+{
+    struct broker_worker *at = &b->workers[worker->index];
+
+    close_stale(b, at, time_monotonic_ns());
+    pthread_mutex_lock(&b->lock);
+    bool none = at->connections == 0;
+    pthread_mutex_unlock(&b->lock);
+    return none;
+}
+
+static void fail_unsent(struct list *busy)
+{
+    LIST_EACH(node, busy)
+    {
+        struct backend *backend = LIST_ENTRY(node, struct backend, link);
+        if (stream_unsent(&backend->stream) > 0)
+            backend_fail(backend, fail(&net_closed));
+    }
+}
+
+void broker_fail_unsent(struct broker *b, struct db_worker *worker)
+{
+    struct broker_worker *at = &b->workers[worker->index];
+
+    fail_unsent(&at->shared);
+    fail_unsent(&at->busy);
+}
+
+struct broker_counts broker_counts(struct broker *b)
+{
+    struct broker_counts c;
+
+    pthread_mutex_lock(&b->lock);
+    c = (struct broker_counts){.total = b->total,
+                               .pending = b->pending,
+                               .waiting = b->waiting,
+                               .failing = b->failures > 0};
+    for (size_t i = 0; i < b->worker_count; i++) {
+        for (struct list *n = b->workers[i].idle.next; n != &b->workers[i].idle; n = n->next)
+            c.idle++;
+    }
+    pthread_mutex_unlock(&b->lock);
+    return c;
+}
