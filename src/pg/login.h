@@ -28,7 +28,6 @@ extern const struct fault pg_scram_iterations;       /* beyond PG_SCRAM_MAX_ITER
 extern const struct fault pg_scram_signature;        /* the server does not know the password */
 extern const struct fault pg_scram_refused;          /* the server's e= */
 extern const struct fault pg_login_encoding;         /* not client_encoding UTF8, DateStyle ISO */
-extern const struct fault pg_crypto_failed;          /* OpenSSL refused to work */
 
 enum {
     /* A hostile server may ask for any work; a million rounds of PBKDF2 take a quarter second.
@@ -68,8 +67,8 @@ struct pg_login_options {
 struct pg_login;
 
 /* Copies everything; the password into locked memory, wiped as soon as it is answered with.
- * NULL without memory, with a password that holds a NUL, or with channel binding data that is too
- * long or missing though required. */
+ * NULL without memory, or when the options cannot be: no user, a NUL in a text, a setting that is
+ * always sent, channel binding data that is too long, or missing though required. */
 struct pg_login *pg_login_new(const struct pg_login_options *options) MUST_USE;
 void pg_login_free(struct pg_login *l);
 
@@ -96,7 +95,7 @@ uint32_t pg_login_key(const struct pg_login *l);
 struct view pg_login_parameter(const struct pg_login *l, struct view name);
 const struct pg_setting *pg_login_parameters(const struct pg_login *l, size_t *count);
 /* How we proved ourselves, for the audit: "cleartext", "scram-sha-256", "scram-sha-256-plus",
- * "trust"; NULL before that was asked. */
+ * "trust"; NULL before that was decided. */
 const char *pg_login_method(const struct pg_login *l);
 /* What the server said, after pg_login_refused; else NULL.  Lives as long as the login. */
 const struct database_error *pg_login_error(const struct pg_login *l);

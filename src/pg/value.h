@@ -38,7 +38,7 @@ err pg_value_to_cell(struct arena *arena, uint32_t type_oid, struct view text,
  */
 uint32_t pg_type_oid(struct view name);
 /* The short name ("int8", "timestamptz", "text[]"); {NULL, 0}: unknown. */
-struct view pg_type_name(struct arena *arena, uint32_t oid);
+struct view pg_type_name(uint32_t oid);
 /* The type of an array's elements; 0 when it is not an array type that we know. */
 uint32_t pg_type_element(uint32_t oid);
 
