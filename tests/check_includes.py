@@ -52,7 +52,7 @@ LIBRARIES = {
     r"yaml\.h": "config",
     r"pg_query.*": "sql_pg",
     r"openssl/.*": "base crypto net",
-    r"(sys/socket|netinet/.*|arpa/inet|netdb)(\.h)?": "base net database gateway admin cli",
+    r"(sys/socket|netinet/.*|arpa/inet|netdb)(\.h)?": "base crypto net database gateway admin cli",
 }
 
 # Codecs and policy: no input, output or clock (docs/ARCHITECTURE.md).

@@ -110,7 +110,7 @@ def _binaries():
     return found[-1].parent
 
 
-def _start_time(pid):
+def process_start_time(pid):
     """The kernel's start time of a process, which tells it from a later one of the same id."""
     try:
         stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
@@ -149,7 +149,7 @@ def remove_stale():
     """Removes PAM files and folders of runs whose process is gone."""
     for file in PAM_FOLDER.glob(PAM_PREFIX + "*"):
         owner = re.search(r"^# owner (\d+) (\d+) (\S+)$", file.read_text(), re.M)
-        if not owner or _start_time(int(owner[1])) == owner[2]:
+        if not owner or process_start_time(int(owner[1])) == owner[2]:
             continue
         folder = pathlib.Path(owner[3])
         if folder.name.startswith(PAM_PREFIX):
@@ -338,7 +338,7 @@ class PostgresBed:
         _as_root(
             ["tee", str(service)],
             f"# sallyport test bed; removed when it stops\n"
-            f"# owner {os.getpid()} {_start_time(os.getpid())} {self.folder}\n"
+            f"# owner {os.getpid()} {process_start_time(os.getpid())} {self.folder}\n"
             f"auth required {self.module} keys={self.keys_file} region={self.region} {hosts}\n"
             f"account required {self.module}\n",
         )
