@@ -49,9 +49,9 @@ enum { JSON_DEFAULT_DEPTH = 32, JSON_DEFAULT_VALUES = 10000 };
 
 /*
  * Parses the whole of text.  limits NULL: the defaults above.  On success *out is the value.  On
- * failure *out is NULL, and *error_at (which may be NULL) is the offset of the byte that was
- * refused (text.len when the text ended too early).  Besides the faults below:
- * fault_out_of_memory when the arena had no room.
+ * failure *out is NULL, and *error_at (which may be NULL) is the offset of what was refused: the
+ * byte; the string that is not UTF-8; the value of the second of two equal names; text.len when the
+ * text ended too early.  Besides the faults below: fault_out_of_memory when the arena had no room.
  */
 err json_parse(struct arena *arena, struct view text, const struct json_limits *limits,
                const struct json_value **out, size_t *error_at) MUST_USE;
