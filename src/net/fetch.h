@@ -22,6 +22,7 @@ struct net_fetcher;
 
 /* Why a fetch failed; the detail handed to fetch_done says more. */
 extern const struct fault fetch_refused_url;  /* malformed, not https, or plain http to elsewhere */
+extern const struct fault fetch_refused_header; /* a line end in a method, header name or value */
 extern const struct fault fetch_unresolved;   /* the host's name has no address */
 extern const struct fault fetch_unreachable;  /* no connection, or it broke before an answer */
 extern const struct fault fetch_tls_failed;   /* no TLS, chain or name not verified, CA file unusable */
