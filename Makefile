@@ -38,12 +38,12 @@ lint:
 demo:
 	@tools/deps.sh demo
 	@$(MAKE) --no-print-directory --silent build
-	@$(PYTHON) tools/demo.py
+	@$(PYTHON) tools/demo.py $(ARGS)
 
 sandbox:
 	@tools/deps.sh demo
 	@$(MAKE) --no-print-directory --silent build
-	@$(PYTHON) tools/sandbox.py start
+	@$(PYTHON) tools/sandbox.py start $(ARGS)
 
 sandbox-stop:
 	@$(PYTHON) tools/sandbox.py stop

@@ -69,7 +69,7 @@ class Sandbox:
         if not PROGRAM.exists():
             raise BedError("build/sallyport is not there: run make build")
         for name, port in self.ports.items():
-            require_free_port(port, f"--{name}-port")
+            require_free_port(port, f"ARGS='--{name}-port N' after make")
         self.bed.start()
         self.folder = self.bed.folder / "sandbox"
         self.folder.mkdir()
