@@ -285,15 +285,15 @@ def test_a_missing_root_is_said(tmp_path):
     """As nobody, without sudo on the path."""
     tests = pathlib.Path(__file__).resolve().parents[1]
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import os, sys; sys.path.insert(0, sys.argv[1])\n"
         "from bed.postgres import _as_root, BedError\n"
+        "os.setuid(65534)\n"
         "try:\n    _as_root(['true'])\nexcept BedError as e:\n    print(e)\n"
     )
     said = subprocess.run(
         [sys.executable, "-c", program, str(tests)],
         capture_output=True,
         text=True,
-        user="nobody",
         env={"PATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert "root is needed to write to /etc/pam.d" in said.stdout, said.stderr
