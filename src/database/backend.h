@@ -32,6 +32,7 @@ struct backend {
     uint32_t pid;
     uint32_t cancel_key;
     int64_t born_ns;
+    struct login *login; /* while it logs in */
     /* The home worker only, or the thread that moves it. */
     struct broker *broker;
     struct db_worker *home;
