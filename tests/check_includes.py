@@ -51,13 +51,14 @@ LIBRARIES = {
     r"curl/.*": "net cli",
     r"yaml\.h": "config",
     r"pg_query.*": "sql_pg",
-    r"openssl/.*": "base crypto net",
+    r"openssl/.*": "base crypto net database",
     r"(sys/socket|netinet/.*|arpa/inet|netdb)(\.h)?": "base crypto net database gateway admin cli",
 }
 
-# Codecs and policy: no input, output or clock (docs/ARCHITECTURE.md).
+# Codecs and policy: no input, output, clock or log (docs/ARCHITECTURE.md).
 PURE = ("json", "http", "pg", "policy", "sql_pg")
-IMPURE_HEADERS = r"(unistd|fcntl|sys/.*|poll|pthread|uv|curl/.*|stdio)\.h|base/(log|fetch)\.h"
+IMPURE_HEADERS = r"(unistd|fcntl|sys/.*|poll|pthread|uv|curl/.*|stdio)\.h|base/fetch\.h"
+LOGS = re.compile(r"\blog_(debug|info|notice|warn|error)\s*\(")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.M)
 
@@ -100,6 +101,10 @@ def check_file(path, room):
             yield from check_own(place, room, found[2])
         if room in PURE and re.fullmatch(IMPURE_HEADERS, found[2]):
             yield f"{place}: {room} does no input, output or time: {found[2]}"
+    if room in PURE:
+        for found in LOGS.finditer(text):
+            line = text.count("\n", 0, found.start()) + 1
+            yield f"{path.relative_to(ROOT)}:{line}: {room} does not log"
 
 
 def problems():
