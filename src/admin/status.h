@@ -2,13 +2,16 @@
  * The status server: a small HTTP/1.1 server for probes and scrapes, on the control thread's loop.
  *
  *     GET /status/live    200: the control loop turns
- *     GET /status/ready   200 or 503, with what is missing:
- *                         {"ready":false,"missing":["issuer_keys"],"warnings":[…],…}
+ *     GET /status/ready   200 or 503, with what is missing (configuration, issuer_keys, audit,
+ *                         draining) and what is worth a warning (issuer_refresh, database):
+ *                         {"ready":false,"missing":[{"reason":"issuer_keys","name":"okta",
+                         "detail":"…"}],"warnings":[…]}, the same form for both
  *     GET /status         the same with all that the source reports; always 200
  *     GET /metrics        Prometheus text
  *
- * HEAD is answered too; anything else is 404 or 405, and a malformed request 400 and the end.  It
- * authenticates nobody and so names no caller; it listens on loopback, plain.  At most
+ * HEAD is answered too; anything else is 404 or 405, and a malformed request, or one with a body,
+ * is refused and the connection ended.  It authenticates nobody and so names no caller; it listens
+ * on loopback, plain.  At most
  * STATUS_CONNECTIONS_MAX connections, of which the oldest idle one makes room for a new one; a
  * request must be complete, and its answer taken, within STATUS_REQUEST_MS.
  *

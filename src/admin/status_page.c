@@ -1,0 +1,221 @@
+#include "admin/status_page.h"
+
+#include "admin/metrics.h"
+#include "base/time.h"
+#include "http/http.h"
+#include "json/json.h"
+
+#define JSON_TYPE VIEW("application/json")
+
+/* A list of findings, written while the report is gone through. */
+struct findings {
+    struct buf *out;
+    size_t count;
+};
+
+static void find(struct findings *f, const char *reason, struct view name, struct view detail)
+{
+    struct buf *b = f->out;
+
+    buf_add_str(b, f->count++ == 0 ? "{" : ",{");
+    json_add_name(b, "reason");
+    json_add_string(b, view_str(reason));
+    if (name.data != NULL) {
+        buf_add_char(b, ',');
+        json_add_name(b, "name");
+        json_add_string(b, name);
+    }
+    if (detail.data != NULL) {
+        buf_add_char(b, ',');
+        json_add_name(b, "detail");
+        json_add_string(b, detail);
+    }
+    buf_add_char(b, '}');
+}
+
+static const struct view none = {NULL, 0};
+
+static size_t add_missing(struct buf *b, const struct status_report *r)
+{
+    struct findings f = {.out = b};
+
+    if (!r->configured)
+        find(&f, "configuration", none, none);
+    if (!r->audit_working)
+        find(&f, "audit", none, none);
+    if (r->draining)
+        find(&f, "draining", none, none);
+    for (size_t i = 0; i < r->issuer_count; i++) {
+        if (!r->issuers[i].keys_loaded)
+            find(&f, "issuer_keys", r->issuers[i].name, r->issuers[i].last_error);
+    }
+    return f.count;
+}
+
+static void add_warnings(struct buf *b, const struct status_report *r)
+{
+    struct findings f = {.out = b};
+
+    for (size_t i = 0; i < r->issuer_count; i++) {
+        if (r->issuers[i].keys_loaded && r->issuers[i].last_error.data != NULL)
+            find(&f, "issuer_refresh", r->issuers[i].name, r->issuers[i].last_error);
+    }
+    for (size_t i = 0; i < r->service_count; i++) {
+        if (!r->services[i].reachable)
+            find(&f, "database", r->services[i].name, r->services[i].last_error);
+    }
+}
+
+/* "ready":…,"missing":[…],"warnings":[…]; returns whether nothing is missing. */
+static bool add_readiness(struct buf *b, const struct status_report *r)
+{
+    json_add_name(b, "missing");
+    buf_add_char(b, '[');
+    bool ready = add_missing(b, r) == 0;
+    buf_add_str(b, "],");
+    json_add_name(b, "warnings");
+    buf_add_char(b, '[');
+    add_warnings(b, r);
+    buf_add_str(b, "],");
+    json_add_name(b, "ready");
+    json_add_bool(b, ready);
+    return ready;
+}
+
+/* ,"name":  and then the value, null when it is absent. */
+static void add_text(struct buf *b, const char *name, struct view value)
+{
+    buf_add_char(b, ',');
+    json_add_name(b, name);
+    if (value.data == NULL)
+        buf_add_str(b, "null");
+    else
+        json_add_string(b, value);
+}
+
+static void add_bool(struct buf *b, const char *name, bool value)
+{
+    buf_add_char(b, ',');
+    json_add_name(b, name);
+    json_add_bool(b, value);
+}
+
+static void add_integer(struct buf *b, const char *name, int64_t value)
+{
+    buf_add_char(b, ',');
+    json_add_name(b, name);
+    buf_add_i64(b, value);
+}
+
+/* Seconds since 1970 in RFC 3339 without a fraction. */
+static void add_time(struct buf *b, const char *name, int64_t seconds)
+{
+    char text[TIME_TEXT_BYTES];
+
+    if (seconds == 0) {
+        add_text(b, name, none);
+        return;
+    }
+    time_format(seconds * 1000000, text);
+    memcpy(text + sizeof "2026-01-02T03:04:05" - 1, "Z", 2);
+    add_text(b, name, view_str(text));
+}
+
+static void add_issuers(struct buf *b, const struct status_report *r)
+{
+    buf_add_char(b, ',');
+    json_add_name(b, "issuers");
+    buf_add_char(b, '[');
+    for (size_t i = 0; i < r->issuer_count; i++) {
+        const struct status_issuer *issuer = &r->issuers[i];
+        buf_add_str(b, i == 0 ? "{" : ",{");
+        json_add_name(b, "name");
+        json_add_string(b, issuer->name);
+        add_bool(b, "keys_loaded", issuer->keys_loaded);
+        if (issuer->keys_loaded)
+            add_integer(b, "keys_age_s", issuer->keys_age_s);
+        add_text(b, "last_error", issuer->last_error);
+        buf_add_char(b, '}');
+    }
+    buf_add_char(b, ']');
+}
+
+static void add_services(struct buf *b, const struct status_report *r)
+{
+    buf_add_char(b, ',');
+    json_add_name(b, "services");
+    buf_add_char(b, '[');
+    for (size_t i = 0; i < r->service_count; i++) {
+        const struct status_service *service = &r->services[i];
+        buf_add_str(b, i == 0 ? "{" : ",{");
+        json_add_name(b, "name");
+        json_add_string(b, service->name);
+        add_bool(b, "reachable", service->reachable);
+        add_integer(b, "connections", (int64_t)service->connections);
+        add_integer(b, "idle", (int64_t)service->idle);
+        add_integer(b, "waiting", (int64_t)service->waiting);
+        add_text(b, "last_error", service->last_error);
+        buf_add_char(b, '}');
+    }
+    buf_add_char(b, ']');
+}
+
+static struct status_answer show_ready(const struct status_report *r, struct buf *body)
+{
+    buf_add_char(body, '{');
+    bool ready = add_readiness(body, r);
+    buf_add_str(body, "}\n");
+    return (struct status_answer){.status = ready ? 200 : 503, .content_type = JSON_TYPE};
+}
+
+static struct status_answer show_status(const struct status_source *source,
+                                        const struct status_report *r, struct buf *body)
+{
+    buf_add_char(body, '{');
+    add_readiness(body, r);
+    add_text(body, "version", VIEW(SALLYPORT_VERSION));
+    add_text(body, "node", view_str(source->node_name));
+    add_bool(body, "configured", r->configured);
+    add_text(body, "configuration_id", r->configuration_id);
+    add_time(body, "configured_at", r->configured_at_s);
+    add_bool(body, "draining", r->draining);
+    add_bool(body, "audit_working", r->audit_working);
+    add_integer(body, "workers", (int64_t)r->workers);
+    add_integer(body, "client_connections", r->client_connections);
+    add_issuers(body, r);
+    add_services(body, r);
+    buf_add_str(body, "}\n");
+    return (struct status_answer){.status = 200, .content_type = JSON_TYPE};
+}
+
+struct status_answer status_problem(int status, struct buf *body)
+{
+    buf_printf(body, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d}\n",
+               http_status_phrase(status), status);
+    return (struct status_answer){.status = status,
+                                  .content_type = VIEW("application/problem+json"),
+                                  .allow_get = status == 405};
+}
+
+struct status_answer status_page(const struct status_source *source, struct arena *arena,
+                                 struct view method, struct view path, struct buf *body)
+{
+    struct status_report report = {0};
+    bool live = view_is(path, "/status/live"), ready = view_is(path, "/status/ready"),
+         status = view_is(path, "/status"), metrics = view_is(path, "/metrics");
+
+    if (!live && !ready && !status && !metrics)
+        return status_problem(404, body);
+    if (!view_is(method, "GET") && !view_is(method, "HEAD"))
+        return status_problem(405, body);
+    if (live) {
+        buf_add_str(body, "{\"live\":true}\n");
+        return (struct status_answer){.status = 200, .content_type = JSON_TYPE};
+    }
+    if (metrics) {
+        metrics_render(source->metrics, body);
+        return (struct status_answer){.status = 200, .content_type = VIEW(METRICS_CONTENT_TYPE)};
+    }
+    source->report(source->arg, arena, &report);
+    return ready ? show_ready(&report, body) : show_status(source, &report, body);
+}
