@@ -59,7 +59,7 @@ bench:
 	@SALLYPORT_BINARY=build-release/src/cli/sallyport $(PYTHON) tests/bench/run.py
 
 peers:
-	@tools/deps.sh test
+	@tools/deps.sh peers
 	@$(MAKE) --no-print-directory build
 	@SALLYPORT_BINARY=build/src/cli/sallyport $(PYTHON) tests/peers/run.py
 
@@ -68,4 +68,4 @@ fuzz:
 	@tools/fuzz.sh $(FUZZ_SECONDS)
 
 clean:
-	rm -rf build build-asan build-tsan build-fuzz build-release
+	rm -rf build build-asan build-tsan build-fuzz build-release build-peers

@@ -1,20 +1,22 @@
 #!/bin/sh
 # Installs the Debian packages for a purpose, when any of them is missing.
 #
-#     tools/deps.sh build|test|demo|bench|fuzz
+#     tools/deps.sh build|test|demo|bench|fuzz|peers
 set -eu
 
 build="gcc libc6-dev make meson ninja-build pkg-config ca-certificates
     libuv1-dev libcurl4-openssl-dev libssl-dev libyaml-dev libpg-query-dev libcmocka-dev"
 bed="postgresql-15 libpam0g-dev python3 python3-jwt python3-cryptography openssl curl"
+test="python3-pytest python3-psycopg2 python3-boto3 python3-yaml"
 case "${1:-}" in
 build) wanted="$build" ;;
 demo) wanted="$build $bed" ;;
-test) wanted="$build $bed python3-pytest python3-psycopg2 python3-boto3 python3-yaml" ;;
+test) wanted="$build $bed $test" ;;
+peers) wanted="$build $bed $test python3-venv" ;;
 bench) wanted="$build $bed python3-psycopg2 wrk nginx-light pgbouncer" ;;
 fuzz) wanted="$build clang libclang-rt-14-dev llvm" ;;
 *)
-    echo "usage: tools/deps.sh build|test|demo|bench|fuzz" >&2
+    echo "usage: tools/deps.sh build|test|demo|bench|fuzz|peers" >&2
     exit 2
     ;;
 esac

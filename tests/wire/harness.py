@@ -281,18 +281,12 @@ class Sallyport:
     # -- what was left behind ------------------------------------------------------------------
 
     def audit(self, request_id=None):
-        """All audit records of all workers, each file in its own order."""
+        """All records of all writers, in order of time; without the anchors."""
         records = []
-        for file in sorted(self.audit_folder.glob("*")):
-            if not file.is_file() or "key" in file.suffix:
-                continue
-            for line in file.read_text().splitlines():
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    continue  # a record being written
-                if isinstance(record, dict):
-                    records.append(record)
+        for file in sorted(self.audit_folder.glob("*-w*-*.jsonl")):
+            for line in file.read_bytes().split(b"\n")[:-1]:  # the last may be half written
+                records.append(json.loads(line))
+        records.sort(key=lambda record: record["time"])
         if request_id:
             records = [r for r in records if r.get("request_id") == request_id]
         return records
