@@ -15,7 +15,12 @@
 #include "base/secret.h"
 #include "base/view.h"
 
-enum { AWS_ACCESS_KEY_ID_MAX = 128, AWS_CREDENTIAL_SOURCE_MAX = 64 };
+enum {
+    AWS_ACCESS_KEY_ID_MAX = 128,
+    AWS_SECRET_ACCESS_KEY_MAX = 512,
+    AWS_SESSION_TOKEN_MAX = 16 * 1024, /* "generally about 1 KB but can be larger" */
+    AWS_CREDENTIAL_SOURCE_MAX = 64,
+};
 
 struct aws_credentials {
     char access_key_id[AWS_ACCESS_KEY_ID_MAX + 1];

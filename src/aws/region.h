@@ -14,7 +14,7 @@
  * The region in a host name: NAME.ID.REGION.rds.amazonaws.com (instances, cluster-, cluster-ro-,
  * cluster-custom-, proxy- and NAME.endpoint.proxy- forms alike), NAME.ID.rds.REGION.amazonaws.com.cn
  * (China, both orders are in use), the suffixes of the isolated partitions, and
- * ID.dsql.REGION.on.aws.  Letters in either case, one trailing dot allowed.  {NULL, 0} when the
+ * ID.dsql.REGION.on.aws.  Letters in either case (the region itself is lower case), one trailing dot allowed.  {NULL, 0} when the
  * name is of none of these forms.
  */
 struct view aws_region_of_host(struct view host);

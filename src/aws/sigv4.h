@@ -2,8 +2,9 @@
  * AWS Signature Version 4 ("Signature Version 4 signing process" of the IAM user guide), for
  * headers and for presigned queries.  Pure: the time comes in; nothing is kept but the signing key.
  *
- * Names and values come in raw and are encoded here, once, by the rule of RFC 3986 unreserved
- * characters.  Host names go in as they stand in the Host header.
+ * Names and values of the query come in raw and are encoded here.  The path comes as it stands in
+ * the request line and is encoded once more, as every service but S3 wants it; it has no empty or
+ * dot segments.  The host goes in as it stands in the Host header.
  */
 #ifndef SALLYPORT_AWS_SIGV4_H
 #define SALLYPORT_AWS_SIGV4_H
@@ -27,7 +28,7 @@ struct sigv4_pair {
 /* What is signed.  Everything is borrowed for the call. */
 struct sigv4_request {
     struct view method;               /* "GET" */
-    struct view path;                 /* raw, begins with '/'; "" counts as "/" */
+    struct view path;                 /* as in the request line; absent counts as "/" */
     const struct sigv4_pair *query;   /* raw; any order */
     size_t query_count;
     const struct sigv4_pair *headers; /* those to sign, host among them; names in lower case */

@@ -1,0 +1,89 @@
+#include "aws/policy.h"
+
+#include "aws/region.h"
+#include "json/json.h"
+
+static void add_or(struct buf *out, struct view text, const char *placeholder)
+{
+    if (text.len > 0)
+        buf_add_view(out, text);
+    else
+        buf_add_str(out, placeholder);
+}
+
+/* '*', '?' and '$' would be patterns and variables ("IAM policy elements: Variables and tags"). */
+static void add_user(struct buf *out, struct view user)
+{
+    for (size_t i = 0; i < user.len; i++) {
+        char c = user.data[i];
+        if (c == '*' || c == '?' || c == '$') {
+            buf_add_str(out, "${");
+            buf_add_char(out, c);
+            buf_add_char(out, '}');
+        } else {
+            buf_add_char(out, c);
+        }
+    }
+}
+
+void aws_policy_add_db_user_arn(struct buf *out, const struct aws_db_user *user)
+{
+    buf_add_str(out, "arn:");
+    buf_add_view(out, aws_partition_of_region(user->region));
+    buf_add_str(out, ":rds-db:");
+    add_or(out, user->region, "REGION");
+    buf_add_char(out, ':');
+    add_or(out, user->account, "ACCOUNT-ID");
+    buf_add_str(out, ":dbuser:");
+    add_or(out, user->resource_id, "DB-RESOURCE-ID");
+    buf_add_char(out, '/');
+    if (user->user.len > 0)
+        add_user(out, user->user);
+    else
+        buf_add_str(out, "DB-USER");
+}
+
+void aws_policy_add_connect(struct buf *out, const struct aws_db_user *users, size_t count)
+{
+    struct buf arn;
+
+    buf_add_str(out, "{\n"
+                     "  \"Version\": \"2012-10-17\",\n"
+                     "  \"Statement\": [\n"
+                     "    {\n"
+                     "      \"Effect\": \"Allow\",\n"
+                     "      \"Action\": \"rds-db:connect\",\n"
+                     "      \"Resource\": [\n");
+    buf_init(&arn, out->max);
+    for (size_t i = 0; i < count; i++) {
+        buf_reset(&arn);
+        aws_policy_add_db_user_arn(&arn, &users[i]);
+        out->failed |= buf_failed(&arn);
+        buf_add_str(out, "        ");
+        json_add_string(out, buf_view(&arn));
+        buf_add_str(out, i + 1 < count ? ",\n" : "\n");
+    }
+    buf_clear(&arn);
+    buf_add_str(out, "      ]\n"
+                     "    }\n"
+                     "  ]\n"
+                     "}\n");
+}
+
+void aws_policy_add_trust(struct buf *out, struct view principal_arn)
+{
+    buf_add_str(out, "{\n"
+                     "  \"Version\": \"2012-10-17\",\n"
+                     "  \"Statement\": [\n"
+                     "    {\n"
+                     "      \"Effect\": \"Allow\",\n"
+                     "      \"Principal\": {\"AWS\": ");
+    json_add_string(out, principal_arn.len > 0
+                             ? principal_arn
+                             : VIEW("arn:aws:iam::ACCOUNT-ID:role/SALLYPORT-NODE-ROLE"));
+    buf_add_str(out, "},\n"
+                     "      \"Action\": \"sts:AssumeRole\"\n"
+                     "    }\n"
+                     "  ]\n"
+                     "}\n");
+}
