@@ -11,8 +11,8 @@
  * with pg_catalog.  And syntax newer than PostgreSQL 15 is a syntax error here.
  *
  * Pure; any thread.  libpg_query keeps memory per thread, and frees it when the thread ends.  It
- * recurses: SQL_TEXT_MAX_BYTES, SQL_MAX_TOKENS and SQL_MAX_NESTING bound its stack, which is below
- * 1 MiB; call from threads that have 2 MiB or more.
+ * recurses: the limits below hold its stack under 2 MiB (measured: `- - - … a`); call from threads
+ * that have 4 MiB or more.
  */
 #ifndef SALLYPORT_SQL_PG_SQL_ANALYSIS_H
 #define SALLYPORT_SQL_PG_SQL_ANALYSIS_H
@@ -32,16 +32,21 @@ extern const struct fault sql_syntax;       /* libpg_query's message and positio
 extern const struct fault sql_empty;        /* no statement */
 extern const struct fault sql_several;      /* more than one; position is the second's */
 /* Statements that no route may hold.  The analysis is filled nevertheless. */
-extern const struct fault sql_refused_transaction; /* BEGIN, COMMIT, ROLLBACK, SAVEPOINT, PREPARE TRANSACTION… */
-extern const struct fault sql_refused_session;     /* SET, RESET, DISCARD, LISTEN, PREPARE, DECLARE, LOAD… */
+extern const struct fault sql_refused_transaction; /* BEGIN, COMMIT, SAVEPOINT, PREPARE TRANSACTION… */
+extern const struct fault sql_refused_session;     /* SET (LOCAL too), RESET, DISCARD, LISTEN, PREPARE,
+                                                    * EXECUTE, DECLARE, FETCH, LOAD… */
 extern const struct fault sql_refused_temporary;   /* temporary tables outlive the transaction */
 extern const struct fault sql_refused_copy;        /* COPY: another sub-protocol */
-extern const struct fault sql_refused_no_transaction; /* VACUUM, CREATE DATABASE, … CONCURRENTLY: 25001 */
-extern const struct fault sql_refused_other;       /* not on the list of what a route may hold */
+extern const struct fault sql_refused_no_transaction; /* VACUUM, CREATE DATABASE, … CONCURRENTLY:
+                                                       * they fail with 25001 in a transaction */
+extern const struct fault sql_refused_other;       /* not on the list of what a route may hold: LOCK
+                                                    * (it ends with the call), GRANT, CREATE ROLE… */
 
 enum {
     SQL_MAX_TOKENS = 4096,
-    SQL_MAX_NESTING = 64, /* parentheses, brackets and CASE within each other */
+    SQL_MAX_OPERATORS = 1024, /* tokens that are no name, literal, comma, point, AND, OR or AS: each
+                               * may be a level of the tree */
+    SQL_MAX_NESTING = 64,     /* parentheses, brackets and CASE within each other */
 };
 
 enum sql_kind {
@@ -55,7 +60,8 @@ enum sql_kind {
     SQL_DO,
     SQL_EXPLAIN,
     SQL_SHOW,
-    SQL_UTILITY, /* what else is allowed: DDL, TRUNCATE, REFRESH, NOTIFY, … */
+    SQL_UTILITY, /* what else is allowed: TRUNCATE, REFRESH, NOTIFY, ANALYZE, COMMENT, SELECT INTO,
+                  * CREATE, ALTER, DROP of tables, indexes, views, sequences and schemas */
     SQL_REFUSED,
 };
 
@@ -69,7 +75,7 @@ struct sql_relation {
     struct view schema; /* absent: unqualified */
     struct view name;
     bool read;    /* also the target of UPDATE, DELETE, MERGE, ON CONFLICT, RETURNING */
-    bool written; /* by INSERT, UPDATE, DELETE, MERGE, TRUNCATE, or made, changed or dropped */
+    bool written; /* by INSERT, UPDATE, DELETE, MERGE, TRUNCATE; or named in DDL */
 };
 
 struct sql_analysis {
