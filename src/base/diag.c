@@ -31,6 +31,32 @@ void diag_add(struct diagnostics *d, enum severity severity, struct view file, u
     d->last = entry;
 }
 
+static bool stands_before(const struct diagnostic *a, const struct diagnostic *b)
+{
+    return a->line != b->line ? a->line < b->line : a->column < b->column;
+}
+
+void diag_sort_after(struct diagnostics *d, struct diagnostic *after)
+{
+    struct diagnostic *rest = after != NULL ? after->next : d->first, *sorted = NULL;
+
+    while (rest != NULL) {
+        struct diagnostic *entry = rest, **at = &sorted;
+        rest = rest->next;
+        while (*at != NULL && !stands_before(entry, *at))
+            at = &(*at)->next;
+        entry->next = *at;
+        *at = entry;
+    }
+    if (after != NULL)
+        after->next = sorted;
+    else
+        d->first = sorted;
+    d->last = after;
+    for (struct diagnostic *entry = sorted; entry != NULL; entry = entry->next)
+        d->last = entry;
+}
+
 void diag_print(const struct diagnostics *d, int fd)
 {
     for (const struct diagnostic *e = d->first; e != NULL; e = e->next) {

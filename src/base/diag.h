@@ -35,6 +35,10 @@ struct diagnostics {
 void diag_add(struct diagnostics *d, enum severity severity, struct view file, unsigned line,
               unsigned column, const char *format, ...) PRINTF_LIKE(6, 7);
 
+/* Orders the entries that come after the given one (NULL: all) by line and column; entries of one
+ * place keep their order, those of no line come first. */
+void diag_sort_after(struct diagnostics *d, struct diagnostic *after);
+
 /* "file:line:column: error: text", one line each, to the descriptor. */
 void diag_print(const struct diagnostics *d, int fd);
 

@@ -13,6 +13,8 @@ struct command {
     int (*run)(int argc, char **argv);
 };
 
+extern const struct command command_check;
+extern const struct command command_config;
 extern const struct command command_version;
 
 #endif

@@ -7,6 +7,8 @@
 #include "base/secret.h"
 
 static const struct command *const commands[] = {
+    &command_check,
+    &command_config,
     &command_version,
 };
 

@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/view.h"
+#include "model/entities.h"
 
 enum field_type {
     FIELD_STRING,    /* struct view */
@@ -40,6 +41,7 @@ enum field_flag {
     FIELD_UNIQUE = 4,       /* no two records of the kind may share the value */
     FIELD_MAY_BE_EMPTY = 8, /* "" is a value */
     FIELD_BOOLEAN_TOO = 16, /* FIELD_RECORD: true stands for {}, false for absence */
+    FIELD_KEY = 32,         /* filled from the key of a FIELD_MAP, never written itself */
 };
 
 struct record;
@@ -92,6 +94,19 @@ extern const struct record schema_service;
 extern const struct record schema_route;
 extern const struct record schema_role;
 extern const struct record schema_node;    /* sallyport.conf */
+
+/* What the top level of sallyport.yaml is decoded into. */
+struct yaml_file {
+    struct view format_version;
+    struct issuer *issuers;
+    size_t issuer_count;
+    struct service *services;
+    size_t service_count;
+    struct route *routes; /* that name their service, instead of standing in it */
+    size_t route_count;
+    struct role *roles;
+    size_t role_count;
+};
 
 /* The field of that name, or NULL. */
 const struct field *schema_field(const struct record *r, struct view name);

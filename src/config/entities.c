@@ -1,0 +1,178 @@
+/* sallyport.yaml: reading, decoding, linking. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "config/config.h"
+#include "config/decode.h"
+#include "config/file.h"
+#include "config/rules.h"
+
+const struct fault config_invalid = {"config_invalid", "the configuration has mistakes", NULL, 0};
+const struct fault config_unreadable = {"config_unreadable", "a configuration file cannot be read",
+                                        NULL, 0};
+
+enum { SCRATCH_BLOCK_BYTES = 64 << 10, SCRATCH_MAX_BYTES = 1 << 30 };
+
+/* --- routes that name their service --- */
+
+static size_t service_index(const struct yaml_file *file, struct view name)
+{
+    size_t i = 0;
+    while (i < file->service_count && !view_eq(file->services[i].name, name))
+        i++;
+    return i;
+}
+
+static bool inside(const void *at, const void *from, size_t bytes)
+{
+    return (uintptr_t)at >= (uintptr_t)from && (uintptr_t)at - (uintptr_t)from < bytes;
+}
+
+/* The index of the service that the top-level route names; service_count when it names none. */
+static size_t service_of_route(const struct decoder *d, const struct yaml_file *file,
+                               const struct route *route)
+{
+    for (const struct reference *ref = d->references; ref != NULL; ref = ref->next) {
+        if (ref->owner == route && strcmp(ref->kind, "service") == 0)
+            return service_index(file, ref->name);
+    }
+    return file->service_count;
+}
+
+/* The service's own routes and those of the top level that name it, as one array. */
+static void join_routes(struct decoder *d, struct service *s, const struct yaml_file *file,
+                        const size_t *owners, size_t index)
+{
+    size_t count = s->route_count, n = 0;
+
+    for (size_t i = 0; i < file->route_count; i++)
+        count += owners[i] == index;
+    if (count == 0)
+        return;
+    struct route *routes = ARENA_ARRAY(d->arena, count, struct route);
+    if (routes == NULL) {
+        d->out_of_memory = true;
+        return;
+    }
+    for (size_t i = 0; i < s->route_count; i++)
+        routes[n++] = s->routes[i];
+    for (size_t i = 0; i < file->route_count; i++) {
+        if (owners[i] == index)
+            routes[n++] = file->routes[i];
+    }
+    for (size_t i = 0; i < count; i++)
+        routes[i].service = s;
+    s->routes = routes;
+    s->route_count = count;
+}
+
+static void check_nested(struct decoder *d, const struct yaml_file *file)
+{
+    for (const struct reference *ref = d->references; ref != NULL; ref = ref->next) {
+        for (size_t i = 0; i < file->service_count; i++) {
+            const struct service *s = &file->services[i];
+            if (strcmp(ref->kind, "service") == 0 && s->route_count > 0 &&
+                inside(ref->owner, s->routes, s->route_count * sizeof *s->routes))
+                decode_error(d, ref->node, "'service' may not stand in a route that stands in one");
+        }
+    }
+}
+
+static void link_routes(struct decoder *d, struct yaml_file *file)
+{
+    size_t *owners = ARENA_ARRAY(d->scratch, file->route_count + 1, size_t);
+
+    if (owners == NULL) {
+        d->out_of_memory = true;
+        return;
+    }
+    check_nested(d, file);
+    for (size_t i = 0; i < file->route_count; i++) {
+        owners[i] = service_of_route(d, file, &file->routes[i]);
+        bool named = false;
+        for (const struct reference *ref = d->references; ref != NULL; ref = ref->next)
+            named = named || ref->owner == &file->routes[i];
+        if (!named)
+            decode_error_line(d, file->routes[i].meta.line,
+                              "the route '%.*s' names no service; write service: {name: NAME}",
+                              VIEW_ARG(file->routes[i].name));
+    }
+    for (size_t i = 0; i < file->service_count; i++)
+        join_routes(d, &file->services[i], file, owners, i);
+}
+
+/* --- roles --- */
+
+static int by_priority(const void *left, const void *right)
+{
+    const struct role *a = left, *b = right;
+
+    if (a->priority != b->priority)
+        return a->priority > b->priority ? -1 : 1;
+    return a->meta.line < b->meta.line ? -1 : a->meta.line > b->meta.line;
+}
+
+/* --- the whole --- */
+
+static struct entities link_entities(struct decoder *d, struct yaml_file *file)
+{
+    decode_check_references(d);
+    link_routes(d, file);
+    if (file->role_count > 0)
+        qsort(file->roles, file->role_count, sizeof *file->roles, by_priority);
+    return (struct entities){file->issuers,       file->issuer_count, file->services,
+                             file->service_count, file->roles,        file->role_count};
+}
+
+static err parse(struct decoder *d, struct view text, struct entities *out)
+{
+    size_t errors = d->d->errors;
+    struct yaml_file file = {0};
+    struct yaml_node *root = yaml_read(d->scratch, d->file, text, d->host, d->d);
+
+    *out = (struct entities){0};
+    if (root == NULL)
+        return fail(&config_invalid);
+    decode_record(d, &schema_file, &file, root, false);
+    *out = link_entities(d, &file);
+    rules_across(d, out);
+    if (d->out_of_memory)
+        return fail(&fault_out_of_memory);
+    return d->d->errors > errors ? fail(&config_invalid) : OK;
+}
+
+err entities_parse(struct arena *arena, const char *file_name, struct view text,
+                   const struct config_host *host, struct entities *out, struct diagnostics *diag)
+{
+    struct arena scratch;
+    struct decoder d = {.arena = arena,
+                        .scratch = &scratch,
+                        .d = diag,
+                        .file = view_str(file_name),
+                        .host = host != NULL ? host : &config_system,
+                        .style = {.arena = arena, .folder = file_folder(view_str(file_name))}};
+
+    struct diagnostic *before = diag->last;
+    arena_init(&scratch, SCRATCH_BLOCK_BYTES, SCRATCH_MAX_BYTES);
+    map_init(&d.unique);
+    err e = parse(&d, text, out);
+    diag_sort_after(diag, before);
+    map_clear(&d.unique);
+    arena_clear(&scratch);
+    return e;
+}
+
+err entities_load(struct arena *arena, const char *path, const struct config_host *host,
+                  struct entities *out, struct diagnostics *diag)
+{
+    struct buf text;
+
+    *out = (struct entities){0};
+    buf_init(&text, YAML_MAX_BYTES);
+    err e = file_read(path, &text, diag);
+    if (!failed(e))
+        e = entities_parse(arena, path, buf_view(&text), host, out, diag);
+    buf_clear_secure(&text);
+    return e;
+}

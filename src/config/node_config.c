@@ -1,0 +1,306 @@
+/* sallyport.conf, the environment and the command line, joined. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "config/conf_file.h"
+#include "config/config.h"
+#include "config/file.h"
+#include "config/kong_properties.h"
+#include "config/reference.h"
+#include "config/schema.h"
+#include "config/value.h"
+
+enum { PROPERTIES_MAX = 64, PROPERTY_NAME_BYTES = 64 };
+
+struct joiner {
+    struct arena *arena;
+    const struct config_host *host;
+    struct diagnostics *d;
+    struct node_config *out;
+    struct property_origin *origins;
+    bool no_memory;
+};
+
+/* One property as some source gives it. */
+struct given {
+    struct view name; /* in lower case */
+    struct view value;
+    struct property_origin origin; /* without the property */
+};
+
+/* In a file the file and line say where; elsewhere the message itself does. */
+static void report(struct joiner *j, enum severity severity, const struct property_origin *o,
+                   const char *name, const char *text)
+{
+    if (o->kind == ORIGIN_FILE)
+        diag_add(j->d, severity, o->source, o->line, 0, "'%s': %s", name, text);
+    else if (o->kind == ORIGIN_ENVIRONMENT)
+        diag_add(j->d, severity, (struct view){NULL, 0}, 0, 0, "%.*s in the environment: %s",
+                 VIEW_ARG(o->source), text);
+    else if (o->kind == ORIGIN_COMMAND_LINE)
+        diag_add(j->d, severity, (struct view){NULL, 0}, 0, 0, "'%s' on the command line: %s", name,
+                 text);
+    else
+        diag_add(j->d, severity, (struct view){NULL, 0}, 0, 0, "'%s': %s", name, text);
+}
+
+static const struct property_origin *origin_of(const struct joiner *j, const char *name)
+{
+    const struct field *f = schema_field(&schema_node, view_str(name));
+    return &j->origins[f - schema_node.fields];
+}
+
+static void set_property(struct joiner *j, const struct field *f, struct view value,
+                         const struct property_origin *origin)
+{
+    char why[WHY_BYTES];
+    struct value_style style = {.arena = j->arena, .booleans_as_on = true};
+    bool referenced = reference_is(value);
+
+    if (value.len == 0)
+        return; /* as in Kong: as if it were not given */
+    if (origin->kind == ORIGIN_FILE)
+        style.folder = file_folder(origin->source);
+    if (referenced && !reference_resolve(j->arena, j->host, value, &value, why)) {
+        report(j, SEVERITY_ERROR, origin, f->name, why);
+        return;
+    }
+    if (!value_parse(&style, f, value, (char *)j->out + f->offset, why)) {
+        report(j, SEVERITY_ERROR, origin, f->name,
+               referenced ? "what the reference stands for is not a valid value" : why);
+        return;
+    }
+    struct property_origin *kept = &j->origins[f - schema_node.fields];
+    *kept = *origin;
+    kept->property = f->name;
+}
+
+static void unknown_property(struct joiner *j, const struct given *g)
+{
+    struct view known[PROPERTIES_MAX];
+    char name[PROPERTY_NAME_BYTES], text[WHY_BYTES];
+    bool variable = g->origin.kind == ORIGIN_ENVIRONMENT;
+    size_t count = 0;
+
+    snprintf(name, sizeof name, "%.*s", VIEW_ARG(view_upto(g->name, sizeof name - 1)));
+    if (kong_property_known(g->name)) {
+        report(j, SEVERITY_WARNING, &g->origin, name,
+               "is known from Kong, but not supported yet by this version; it has no effect");
+        return;
+    }
+    for (; count < schema_node.field_count && count < PROPERTIES_MAX; count++)
+        known[count] = view_str(schema_node.fields[count].name);
+    struct view near = diag_nearest(view_str(name), known, count);
+    if (near.data != NULL)
+        snprintf(text, sizeof text, "there is no such property; did you mean '%.*s'?",
+                 VIEW_ARG(near));
+    else
+        snprintf(text, sizeof text, "there is no such property");
+    report(j, variable ? SEVERITY_WARNING : SEVERITY_ERROR, &g->origin, name, text);
+}
+
+static void take(struct joiner *j, const struct given *g)
+{
+    const struct field *f = schema_field(&schema_node, g->name);
+
+    if (f == NULL)
+        unknown_property(j, g);
+    else
+        set_property(j, f, g->value, &g->origin);
+}
+
+static void set_defaults(struct joiner *j)
+{
+    for (size_t i = 0; i < schema_node.field_count; i++) {
+        const struct field *f = &schema_node.fields[i];
+        struct property_origin origin = {.property = f->name, .kind = ORIGIN_DEFAULT};
+        j->origins[i] = origin;
+        if (f->fallback != NULL)
+            set_property(j, f, view_str(f->fallback), &origin);
+    }
+}
+
+/* --- the sources --- */
+
+static err take_file(struct joiner *j, const char *path, struct view text)
+{
+    struct conf_line *lines = NULL;
+
+    j->out->conf_file = arena_copy(j->arena, view_str(path));
+    TRY(conf_file_parse(j->arena, j->out->conf_file, text, &lines, j->d));
+    for (const struct conf_line *l = lines; l != NULL; l = l->next) {
+        struct given g = {l->name,
+                          l->value,
+                          {.kind = ORIGIN_FILE, .source = j->out->conf_file, .line = l->line}};
+        take(j, &g);
+    }
+    return OK;
+}
+
+static err take_conf(struct joiner *j, const struct node_config_sources *s)
+{
+    const char *path = s->conf_file != NULL ? s->conf_file : CONFIG_DEFAULT_FILE;
+    struct buf text;
+
+    if (s->conf_text.data != NULL)
+        return take_file(j, path, s->conf_text);
+    if (s->conf_file == NULL && access(path, F_OK) != 0)
+        return OK;
+    buf_init(&text, CONF_MAX_BYTES + (64 << 10));
+    err e = file_read(path, &text, j->d);
+    if (!failed(e))
+        e = take_file(j, path, buf_view(&text));
+    buf_clear_secure(&text);
+    return e;
+}
+
+static struct view lower_case(struct arena *arena, struct view name)
+{
+    char *at = arena_alloc(arena, name.len + 1);
+
+    if (at == NULL)
+        return (struct view){NULL, 0};
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.data[i];
+        at[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    }
+    at[name.len] = '\0';
+    return view_of(at, name.len);
+}
+
+static void take_environment(struct joiner *j, char *const *environment, struct view prefix)
+{
+    struct view name;
+
+    for (; environment != NULL && *environment != NULL; environment++) {
+        struct view value = view_cut(view_str(*environment), '=', &name);
+        if (!view_starts_with(name, prefix) || name.len == prefix.len || value.data == NULL)
+            continue;
+        struct given g = {lower_case(j->arena, view_from(name, prefix.len)),
+                          value,
+                          {.kind = ORIGIN_ENVIRONMENT, .source = arena_copy(j->arena, name)}};
+        if (g.name.data == NULL || g.origin.source.data == NULL)
+            j->no_memory = true;
+        else
+            take(j, &g);
+    }
+}
+
+/* --- rules of several properties --- */
+
+static void check_listens(struct joiner *j, const char *name, const struct listens *l, bool *tls)
+{
+    char text[WHY_BYTES];
+
+    for (size_t i = 0; i < l->count; i++) {
+        const struct listen *at = &l->items[i];
+        *tls = *tls || at->tls;
+        if (at->tls || j->out->allow_plaintext || host_is_loopback(at->host))
+            continue;
+        snprintf(text, sizeof text,
+                 "%.*s:%u is not loopback and has no TLS; write ssl after it, or allow_plaintext = "
+                 "on",
+                 VIEW_ARG(at->host), at->port);
+        report(j, SEVERITY_ERROR, origin_of(j, name), name, text);
+    }
+}
+
+static bool listens_meet(const struct listens *a, const struct listens *b)
+{
+    for (size_t i = 0; i < a->count; i++) {
+        for (size_t k = 0; k < b->count; k++) {
+            if (a->items[i].port == b->items[k].port &&
+                view_eq(a->items[i].host, b->items[k].host))
+                return true;
+        }
+    }
+    return false;
+}
+
+static void check_certificate(struct joiner *j, bool tls)
+{
+    const struct {
+        const char *name;
+        struct view path;
+    } files[] = {{"ssl_cert", j->out->ssl_cert}, {"ssl_cert_key", j->out->ssl_cert_key}};
+
+    for (size_t i = 0; i < 2; i++) {
+        const struct property_origin *origin = origin_of(j, files[i].name);
+        if (tls && files[i].path.len == 0)
+            report(j, SEVERITY_ERROR, origin, files[i].name, "is needed by an address with ssl");
+        else if (!tls && files[i].path.len > 0)
+            report(j, SEVERITY_WARNING, origin, files[i].name,
+                   "has no effect: no address has ssl");
+    }
+}
+
+static void check_files(struct joiner *j)
+{
+    static const char *const names[] = {"declarative_config", "ssl_cert", "ssl_cert_key"};
+    const struct view paths[] = {j->out->declarative_config, j->out->ssl_cert,
+                                 j->out->ssl_cert_key};
+    char text[WHY_BYTES];
+
+    for (size_t i = 0; i < 3; i++) {
+        if (paths[i].len == 0 || j->host->readable == NULL ||
+            j->host->readable(j->host, paths[i].data))
+            continue;
+        snprintf(text, sizeof text, "the file '%.*s' cannot be read",
+                 VIEW_ARG(view_upto(paths[i], 256)));
+        report(j, SEVERITY_ERROR, origin_of(j, names[i]), names[i], text);
+    }
+}
+
+static void finish(struct joiner *j)
+{
+    struct node_config *out = j->out;
+    char host[256] = "localhost";
+    bool tls = false;
+
+    check_listens(j, "proxy_listen", &out->proxy_listen, &tls);
+    check_listens(j, "status_listen", &out->status_listen, &tls);
+    if (listens_meet(&out->proxy_listen, &out->status_listen))
+        report(j, SEVERITY_ERROR, origin_of(j, "status_listen"), "status_listen",
+               "has an address that proxy_listen has too");
+    check_certificate(j, tls);
+    check_files(j);
+    if (out->audit_directory.len == 0)
+        out->audit_directory = arena_printf(j->arena, "%.*s/audit", VIEW_ARG(out->prefix));
+    if (out->node_name.len == 0 && gethostname(host, sizeof host - 1) == 0)
+        out->node_name = arena_copy(j->arena, view_str(host));
+    if (out->audit_directory.data == NULL || out->node_name.data == NULL)
+        j->no_memory = true;
+}
+
+static err join(struct joiner *j, const struct node_config_sources *s)
+{
+    set_defaults(j);
+    TRY(take_conf(j, s));
+    take_environment(j, s->environment, VIEW("KONG_"));
+    take_environment(j, s->environment, VIEW("SALLYPORT_"));
+    for (size_t i = 0; i < s->setting_count; i++) {
+        struct given g = {s->settings[i].name, s->settings[i].value, {.kind = ORIGIN_COMMAND_LINE}};
+        take(j, &g);
+    }
+    finish(j);
+    return j->no_memory ? fail(&fault_out_of_memory) : OK;
+}
+
+err node_config_load(struct arena *arena, const struct node_config_sources *sources,
+                     struct node_config *out, struct diagnostics *d)
+{
+    size_t errors = d->errors;
+    struct joiner j = {.arena = arena,
+                       .host = sources->host != NULL ? sources->host : &config_system,
+                       .d = d,
+                       .out = out};
+
+    *out = (struct node_config){0};
+    j.origins = ARENA_ARRAY(arena, schema_node.field_count, struct property_origin);
+    if (j.origins == NULL)
+        return fail(&fault_out_of_memory);
+    out->origins = j.origins;
+    out->origin_count = schema_node.field_count;
+    TRY(join(&j, sources));
+    return d->errors > errors ? fail(&config_invalid) : OK;
+}

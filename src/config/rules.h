@@ -1,0 +1,47 @@
+/* The rules that the schema's records name: checks of single values, and of fields together. */
+#ifndef SALLYPORT_CONFIG_RULES_H
+#define SALLYPORT_CONFIG_RULES_H
+
+#include "config/decode.h"
+#include "model/entities.h"
+
+field_check check_name;      /* of an entity */
+field_check check_uuid;
+field_check check_https_url; /* https, or http to loopback */
+field_check check_schema_name;
+field_check check_role_name; /* of a database role */
+field_check check_identifier;
+field_check check_database_host;
+field_check check_sslrootcert;
+field_check check_type_name;
+field_check check_path_template;
+field_check check_format_version;
+field_check check_no_control;
+
+void take_url(struct decoder *d, const struct field *f, void *record,
+              const struct yaml_node *value);
+
+void finish_issuer(struct decoder *d, void *record, const struct yaml_node *mapping);
+void finish_iam_auth(struct decoder *d, void *record, const struct yaml_node *mapping);
+void finish_read(struct decoder *d, void *record, const struct yaml_node *mapping);
+void finish_service(struct decoder *d, void *record, const struct yaml_node *mapping);
+void finish_parameter(struct decoder *d, void *record, const struct yaml_node *mapping);
+void finish_statement(struct decoder *d, void *record, const struct yaml_node *mapping);
+void finish_route(struct decoder *d, void *record, const struct yaml_node *mapping);
+void finish_allow(struct decoder *d, void *record, const struct yaml_node *mapping);
+void finish_role(struct decoder *d, void *record, const struct yaml_node *mapping);
+
+/* The node at which to report on a field: its own, or the mapping that lacks it. */
+const struct yaml_node *rules_node(const struct yaml_node *mapping, const char *field);
+
+/* An error when the file that the field names cannot be read. */
+void rules_check_file(struct decoder *d, struct view path, const struct yaml_node *at);
+
+/* An entity's id when the file gives none: a UUID of version 8 (RFC 9562 section 5.8) from its
+ * kind and name, so that it stays the same as long as these do. */
+struct view rules_derive_id(struct arena *arena, const char *kind, struct view name);
+
+/* Rules over all entities, after all was decoded: who refers to whom. */
+void rules_across(struct decoder *d, const struct entities *e);
+
+#endif

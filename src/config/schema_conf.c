@@ -1,0 +1,76 @@
+/* The properties of sallyport.conf. */
+#include "base/attr.h"
+#include "config/rules.h"
+#include "config/schema.h"
+#include "model/node.h"
+
+#define AT(member)                                                                                 \
+    .offset = offsetof(struct node_config, member), .present_offset = NO_OFFSET,                   \
+    .inherit_offset = NO_OFFSET, .since = "0.1.0"
+
+static const char *check_database(struct view v)
+{
+    if (view_is(v, "off"))
+        return NULL;
+    if (view_is(v, "postgres"))
+        return "'postgres' is not supported yet by this version; 'off' is, with declarative_config";
+    return "must be off";
+}
+
+static const char *const log_level_words[] = {"debug", "info", "notice", "warn", "error", NULL};
+static const char *const log_format_words[] = {"auto", "text", "json", NULL};
+
+static const struct field node_fields[] = {
+    {.name = "prefix", .type = FIELD_PATH, AT(prefix), .fallback = "/var/lib/sallyport",
+     .doc = "The working directory: process id, audit, keys."},
+    {.name = "declarative_config", .type = FIELD_PATH, AT(declarative_config),
+     .doc = "The path of sallyport.yaml."},
+    {.name = "database", .type = FIELD_STRING, AT(database), .fallback = "off",
+     .check = check_database, .doc = "Where the configuration is kept: off, in declarative_config."},
+    {.name = "proxy_listen", .type = FIELD_LISTENS, AT(proxy_listen), .fallback = "127.0.0.1:8000",
+     .doc = "Where callers are served: ADDRESS:PORT, with ssl after it for TLS, comma separated, or "
+            "off."},
+    {.name = "status_listen", .type = FIELD_LISTENS, AT(status_listen),
+     .fallback = "127.0.0.1:8007", .doc = "Where health and metrics are served; the same form."},
+    {.name = "allow_plaintext", .type = FIELD_BOOLEAN, AT(allow_plaintext), .fallback = "off",
+     .doc = "Lets addresses without ssl be other than loopback."},
+    {.name = "ssl_cert", .type = FIELD_PATH, AT(ssl_cert),
+     .doc = "The server's certificate chain, PEM."},
+    {.name = "ssl_cert_key", .type = FIELD_PATH, AT(ssl_cert_key), .doc = "Its private key, PEM."},
+    {.name = "log_level", .type = FIELD_STRING, AT(log_level), .words = log_level_words,
+     .fallback = "notice", .doc = "The least important messages to be logged."},
+    {.name = "log_format", .type = FIELD_STRING, AT(log_format), .words = log_format_words,
+     .fallback = "auto", .doc = "text, json, or auto: text on a terminal, json elsewhere."},
+    {.name = "workers", .type = FIELD_INTEGER, AT(workers), .fallback = "0", .max = 1024,
+     .doc = "Worker threads; 0: as many as there are cores."},
+    {.name = "max_connections", .type = FIELD_INTEGER, AT(max_connections), .fallback = "10000",
+     .min = 1, .max = 1000000, .doc = "Client connections, of all workers."},
+    {.name = "client_header_timeout_ms", .type = FIELD_INTEGER, AT(client_header_timeout_ms),
+     .unit = UNIT_MS, .fallback = "10000", .min = 1, .max = 600000,
+     .doc = "How long a request's head may take to arrive."},
+    {.name = "client_body_timeout_ms", .type = FIELD_INTEGER, AT(client_body_timeout_ms),
+     .unit = UNIT_MS, .fallback = "30000", .min = 1, .max = 600000,
+     .doc = "How long a request's body may take to arrive."},
+    {.name = "keepalive_timeout_ms", .type = FIELD_INTEGER, AT(keepalive_timeout_ms),
+     .unit = UNIT_MS, .fallback = "60000", .max = 3600000,
+     .doc = "How long a client's connection may be idle between requests."},
+    {.name = "client_max_body_size", .type = FIELD_INTEGER, AT(client_max_body_size),
+     .unit = UNIT_BYTES, .fallback = "1m", .max = 1 << 30,
+     .doc = "A longer request body is refused with 413."},
+    {.name = "node_name", .type = FIELD_STRING, AT(node_name), .check = check_no_control,
+     .doc = "The node's name in the audit; the host name by default."},
+    {.name = "audit_directory", .type = FIELD_PATH, AT(audit_directory),
+     .doc = "Where the audit is written; PREFIX/audit by default."},
+    {.name = "audit_fsync", .type = FIELD_BOOLEAN, AT(audit_fsync), .fallback = "off",
+     .doc = "Whether the audit survives a loss of power too, at the cost of a disk write a turn."},
+    {.name = "audit_rotate_bytes", .type = FIELD_INTEGER, AT(audit_rotate_bytes),
+     .unit = UNIT_BYTES, .fallback = "256m", .min = 1 << 16, .max = INT64_C(1) << 40,
+     .doc = "A worker's audit file of this size is closed and a new one begun."},
+    {.name = "shutdown_timeout_ms", .type = FIELD_INTEGER, AT(shutdown_timeout_ms),
+     .unit = UNIT_MS, .fallback = "10000", .max = 3600000,
+     .doc = "How long quit waits for calls in flight."},
+};
+
+const struct record schema_node = {
+    .kind = "sallyport.conf", .size = sizeof(struct node_config), .line_offset = NO_OFFSET,
+    .fields = node_fields, .field_count = COUNT_OF(node_fields)};

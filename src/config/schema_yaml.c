@@ -1,0 +1,380 @@
+/* The fields of sallyport.yaml. */
+#include "base/attr.h"
+#include "config/rules.h"
+#include "config/schema.h"
+
+#define AT(type, member)                                                                           \
+    .offset = offsetof(struct type, member), .present_offset = NO_OFFSET,                          \
+    .inherit_offset = NO_OFFSET, .since = "0.1.0"
+#define AT_PRESENT(type, member, present)                                                          \
+    .offset = offsetof(struct type, member), .present_offset = offsetof(struct type, present),     \
+    .inherit_offset = NO_OFFSET, .since = "0.1.0"
+#define COUNTED(type, member, count)                                                               \
+    AT(type, member), .count_offset = offsetof(struct type, count)
+
+#define META_FIELDS(owner)                                                                         \
+    {.name = "id", .type = FIELD_STRING, AT(owner, meta.id), .flags = FIELD_UNIQUE,                 \
+     .check = check_uuid, .doc = "The entity's UUID; derived from its kind and name by default."}, \
+        {.name = "tags", .type = FIELD_STRINGS, AT(owner, meta.tags), .check = check_no_control,    \
+         .doc = "Words to group entities by; without effect on what is served."},                  \
+        {.name = "created_at", .type = FIELD_INTEGER, AT(owner, meta.created_at),                   \
+         .unit = UNIT_EPOCH, .doc = "When the entity was made."},                                  \
+        {.name = "updated_at", .type = FIELD_INTEGER, AT(owner, meta.updated_at),                   \
+         .unit = UNIT_EPOCH, .doc = "When the entity was last changed."}
+
+#define RECORD_FIELDS(array) .fields = (array), .field_count = COUNT_OF(array)
+
+/* --- issuer --- */
+
+static const char *const preset_words[] = {"generic", "cognito", "okta", "entra", NULL};
+static const char *const algorithm_words[] = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+                                              "ES256", "ES384", "ES512", "EdDSA", NULL};
+static const char *const token_use_words[] = {"access", "id", NULL};
+
+static const struct field issuer_fields[] = {
+    {.name = "name", .type = FIELD_STRING, AT(issuer, name), .check = check_name,
+     .flags = FIELD_REQUIRED | FIELD_UNIQUE, .doc = "The name that roles call the issuer by."},
+    {.name = "issuer", .type = FIELD_STRING, AT(issuer, issuer), .check = check_https_url,
+     .flags = FIELD_REQUIRED | FIELD_UNIQUE,
+     .doc = "The exact iss of its tokens, and where its discovery document is looked for."},
+    {.name = "jwks_uri", .type = FIELD_STRING, AT(issuer, jwks_uri), .check = check_https_url,
+     .doc = "Where its keys are, instead of asking the discovery document."},
+    {.name = "jwks_file", .type = FIELD_PATH, AT(issuer, jwks_file),
+     .doc = "A file with its keys, instead of any fetch."},
+    {.name = "ca_file", .type = FIELD_PATH, AT(issuer, ca_file),
+     .doc = "The certificate authorities trusted for the fetches; the system's by default."},
+    {.name = "audience", .type = FIELD_STRINGS, AT(issuer, audience), .check = check_no_control,
+     .doc = "Accepted aud values; a token must bear one of them."},
+    {.name = "clients", .type = FIELD_STRINGS, AT(issuer, clients), .check = check_no_control,
+     .doc = "Accepted client ids, for tokens that bear no aud, as Cognito's access tokens."},
+    {.name = "preset", .type = FIELD_ENUM, AT(issuer, preset), .words = preset_words,
+     .fallback = "generic", .doc = "Where groups, scopes and the client stand in its tokens."},
+    {.name = "algorithms", .type = FIELD_STRINGS, AT(issuer, algorithms), .words = algorithm_words,
+     .fallback = "RS256,ES256,EdDSA", .doc = "Accepted signature algorithms."},
+    {.name = "groups_claim", .type = FIELD_STRING, AT(issuer, groups_claim),
+     .check = check_no_control, .doc = "The claim with the caller's groups; the preset's by default."},
+    {.name = "scopes_claim", .type = FIELD_STRING, AT(issuer, scopes_claim),
+     .check = check_no_control, .doc = "The claim with the scopes; the preset's by default."},
+    {.name = "client_claim", .type = FIELD_STRING, AT(issuer, client_claim),
+     .check = check_no_control, .doc = "The claim with the client id; the preset's by default."},
+    {.name = "token_use", .type = FIELD_STRINGS, AT(issuer, token_use), .words = token_use_words,
+     .doc = "Accepted token_use values; access by default with the preset cognito."},
+    {.name = "leeway_s", .type = FIELD_INTEGER, AT(issuer, leeway_s), .unit = UNIT_S,
+     .fallback = "30", .max = 300, .doc = "How far clocks may differ when times are compared."},
+    {.name = "jwks_refresh_s", .type = FIELD_INTEGER, AT(issuer, jwks_refresh_s), .unit = UNIT_S,
+     .fallback = "300", .min = 10, .max = 86400, .doc = "How often the keys are fetched anew."},
+    {.name = "max_token_age_s", .type = FIELD_INTEGER, AT(issuer, max_token_age_s), .unit = UNIT_S,
+     .fallback = "0", .max = 31536000,
+     .doc = "How long after its iat a token is taken at most; 0: as long as its exp says."},
+    META_FIELDS(issuer),
+};
+
+const struct record schema_issuer = {
+    .kind = "issuer", .size = sizeof(struct issuer), .line_offset = offsetof(struct issuer, meta.line),
+    RECORD_FIELDS(issuer_fields), .finish = finish_issuer,
+    .doc = "Who signs the tokens that callers bear: an OpenID Connect provider."};
+
+/* --- route, statement, parameter --- */
+
+static const char *const result_words[] = {"many", "one", "affected", "none", NULL};
+static const char *const method_words[] = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", NULL};
+
+static const struct field parameter_fields[] = {
+    {.name = "name", .type = FIELD_STRING, AT(parameter, name), .flags = FIELD_KEY,
+     .check = check_identifier, .doc = "As :name in the statement."},
+    {.name = "type", .type = FIELD_STRING, AT(parameter, type), .flags = FIELD_REQUIRED,
+     .check = check_type_name, .doc = "The PostgreSQL type, as bigint, text, uuid or text[]."},
+    {.name = "from", .type = FIELD_STRING, AT(parameter, from), .flags = FIELD_REQUIRED,
+     .doc = "The one source of its value: path, query, body, claim.NAME or header.NAME."},
+    {.name = "required", .type = FIELD_BOOLEAN, AT(parameter, required),
+     .doc = "Whether a call without it is refused; otherwise it is NULL.  True unless there is a "
+            "default."},
+    {.name = "default", .type = FIELD_STRING, AT_PRESENT(parameter, default_value, has_default),
+     .flags = FIELD_MAY_BE_EMPTY, .doc = "Its value in a call without it, as text."},
+};
+
+static const struct record schema_parameter = {
+    .kind = "parameter", .size = sizeof(struct parameter),
+    .line_offset = offsetof(struct parameter, line), RECORD_FIELDS(parameter_fields),
+    .finish = finish_parameter, .doc = "A value that a call brings to the statement."};
+
+static const struct field statement_fields[] = {
+    {.name = "sql", .type = FIELD_STRING, AT(statement, sql), .flags = FIELD_REQUIRED,
+     .doc = "One statement of SQL; :name stands for a parameter, which is always bound."},
+    {.name = "parameters", .type = FIELD_MAP, COUNTED(statement, parameters, parameter_count),
+     .record = &schema_parameter, .doc = "The statement's parameters by name."},
+    {.name = "result", .type = FIELD_ENUM, AT(statement, result), .words = result_words,
+     .fallback = "many",
+     .doc = "The answer: all rows, one row, the number of rows affected, or nothing."},
+    {.name = "read_only", .type = FIELD_BOOLEAN, AT(statement, read_only), .fallback = "false",
+     .doc = "Runs in a read-only transaction, on the service's read endpoint where there is one."},
+    {.name = "timeout_ms", .type = FIELD_INTEGER, AT(statement, timeout_ms), .unit = UNIT_MS,
+     .fallback = "0", .max = 3600000, .doc = "Its statement_timeout; 0: the service's."},
+    {.name = "max_rows", .type = FIELD_INTEGER, AT(statement, max_rows), .unit = UNIT_ROWS,
+     .fallback = "0", .max = 100000000, .doc = "More rows are an error; 0: the service's limit."},
+    {.name = "audit_values", .type = FIELD_BOOLEAN, AT(statement, audit_values),
+     .fallback = "false", .doc = "Whether the audit records the bound values."},
+    {.name = "expose_errors", .type = FIELD_BOOLEAN, AT(statement, expose_errors),
+     .fallback = "false", .doc = "Whether callers may read the database's own error message."},
+};
+
+static const struct record schema_statement = {
+    .kind = "statement", .size = sizeof(struct statement),
+    .line_offset = offsetof(struct statement, line), RECORD_FIELDS(statement_fields),
+    .finish = finish_statement, .doc = "The SQL that a route runs."};
+
+static const struct field route_fields[] = {
+    {.name = "name", .type = FIELD_STRING, AT(route, name), .check = check_name,
+     .flags = FIELD_REQUIRED | FIELD_UNIQUE, .doc = "The name that roles allow the route by."},
+    {.name = "service", .type = FIELD_REFERENCE, AT(route, service), .refers_to = "service",
+     .doc = "The service, {name: NAME}, of a route that does not stand inside one."},
+    {.name = "methods", .type = FIELD_STRINGS, AT(route, methods), .words = method_words,
+     .flags = FIELD_REQUIRED, .doc = "The HTTP methods that the route takes."},
+    {.name = "paths", .type = FIELD_STRINGS, AT(route, paths), .flags = FIELD_REQUIRED,
+     .check = check_path_template,
+     .doc = "Whole-path templates; {name} stands for one segment, the path parameter's value."},
+    {.name = "statement", .type = FIELD_RECORD, AT_PRESENT(route, statement, statement.present),
+     .record = &schema_statement, .flags = FIELD_REQUIRED, .doc = "The SQL that the route runs."},
+    {.name = "rate_limit", .type = FIELD_INTEGER, AT(route, rate_limit), .unit = UNIT_PER_SECOND,
+     .fallback = "0", .max = 1000000,
+     .doc = "How many calls of this route one caller may make; 0: no limit."},
+    {.name = "rate_burst", .type = FIELD_INTEGER, AT(route, rate_burst), .fallback = "0",
+     .max = 1000000, .doc = "How many of them at once; 0: as many as rate_limit."},
+    META_FIELDS(route),
+};
+
+static const char *const kong_route[] = {
+    "hosts", "headers", "protocols", "snis", "sources", "destinations",
+    "https_redirect_status_code", "regex_priority", "strip_path", "preserve_host", "path_handling",
+    "request_buffering", "response_buffering", "expression", "priority", "plugins", NULL};
+
+const struct record schema_route = {
+    .kind = "route", .size = sizeof(struct route), .line_offset = offsetof(struct route, meta.line),
+    RECORD_FIELDS(route_fields), .kong = kong_route, .finish = finish_route,
+    .doc = "HTTP methods and paths bound to a statement."};
+
+/* --- service --- */
+
+static const char *const sslmode_words[] = {"disable", "require", "verify-ca", "verify-full", NULL};
+
+static const struct field iam_auth_fields[] = {
+    {.name = "region", .type = FIELD_STRING, AT(iam_auth, region), .check = check_identifier,
+     .doc = "The AWS region; by default from the host name, then AWS_REGION or AWS_DEFAULT_REGION."},
+    {.name = "hostname", .type = FIELD_STRING, AT(iam_auth, hostname), .check = check_database_host,
+     .doc = "The RDS name that tokens are signed for and TLS verifies, when the connection goes "
+            "through a tunnel or a CNAME."},
+    {.name = "assume_role_arn", .type = FIELD_STRING, AT(iam_auth, assume_role_arn),
+     .check = check_no_control, .doc = "An IAM role to assume first; not supported yet."},
+    {.name = "role_session_name", .type = FIELD_STRING, AT(iam_auth, role_session_name),
+     .check = check_no_control, .doc = "The session's name when a role is assumed."},
+    {.name = "sts_endpoint_url", .type = FIELD_STRING, AT(iam_auth, sts_endpoint_url),
+     .check = check_https_url, .doc = "A private endpoint of AWS STS, when a role is assumed."},
+};
+
+static const struct record schema_iam_auth = {
+    .kind = "iam_auth", .size = sizeof(struct iam_auth), .line_offset = NO_OFFSET,
+    RECORD_FIELDS(iam_auth_fields), .finish = finish_iam_auth,
+    .doc = "Login by AWS IAM tokens; true stands for a mapping of defaults."};
+
+/* The fields that a service and its read part share; AT_ENDPOINT names the member in either. */
+#define ENDPOINT_FIELDS(AT_ENDPOINT, AT_IAM)                                                       \
+    {.name = "url", .type = FIELD_STRING, AT_ENDPOINT(url), .take = take_url,                      \
+     .doc = "postgres://USER@HOST:PORT/DATABASE, or the parts of it in the next five fields; a "   \
+            "password in it must be a reference."},                                                \
+        {.name = "host", .type = FIELD_STRING, AT_ENDPOINT(host), .check = check_database_host,    \
+         .doc = "The database server's name or address."},                                         \
+        {.name = "port", .type = FIELD_PORT, AT_ENDPOINT(port), .doc = "Its port; 5432 by default."},\
+        {.name = "user", .type = FIELD_STRING, AT_ENDPOINT(user), .check = check_identifier,       \
+         .doc = "The login; it owns nothing and may only become the roles' database_role."},       \
+        {.name = "database", .type = FIELD_STRING, AT_ENDPOINT(database),                          \
+         .check = check_identifier, .doc = "The database's name."},                                \
+        {.name = "password", .type = FIELD_STRING, AT_ENDPOINT(password), .flags = FIELD_SECRET,   \
+         .doc = "The login's password as a reference; not together with iam_auth."},               \
+        {.name = "sslmode", .type = FIELD_ENUM, AT_ENDPOINT(sslmode), .words = sslmode_words,      \
+         .fallback = "verify-full", .doc = "How the connection is secured, in libpq's words."},    \
+        {.name = "sslrootcert", .type = FIELD_STRING, AT_ENDPOINT(sslrootcert),                    \
+         .check = check_sslrootcert,                                                               \
+         .doc = "rds, system, rds+system or a file; by default rds for Amazon's host names, else " \
+                "system."},                                                                        \
+        {.name = "allow_plaintext", .type = FIELD_BOOLEAN, AT_ENDPOINT(allow_plaintext),           \
+         .fallback = "false", .doc = "Lets sslmode disable reach beyond loopback."},               \
+        {.name = "iam_auth", .type = FIELD_RECORD, AT_IAM, .record = &schema_iam_auth,             \
+         .flags = FIELD_BOOLEAN_TOO, .doc = "Login by AWS IAM tokens instead of a password."}
+
+#define READ_AT(member) AT(endpoint, member)
+static const struct field read_fields[] = {
+    ENDPOINT_FIELDS(READ_AT, AT_PRESENT(endpoint, iam_auth, iam_auth.enabled)),
+};
+
+static const struct record schema_read = {
+    .kind = "read", .size = sizeof(struct endpoint), .line_offset = NO_OFFSET,
+    RECORD_FIELDS(read_fields), .finish = finish_read,
+    .doc = "Where read-only statements go; what it does not say it takes from the service."};
+
+/* The pool is an unnamed struct in the service; offsets are counted from it. */
+#define POOL_AT(member)                                                                            \
+    .offset = offsetof(struct service, pool.member) - offsetof(struct service, pool), .present_offset = NO_OFFSET,      \
+    .inherit_offset = NO_OFFSET, .since = "0.1.0"
+
+static const struct field pool_fields[] = {
+    {.name = "max_connections", .type = FIELD_INTEGER, POOL_AT(max_connections), .fallback = "20",
+     .min = 1, .max = 10000, .doc = "Connections to the database, of the whole process."},
+    {.name = "max_waiting", .type = FIELD_INTEGER, POOL_AT(max_waiting), .fallback = "1000",
+     .max = 1000000, .doc = "Calls that may wait for a connection; more are refused with 503."},
+    {.name = "wait_timeout_ms", .type = FIELD_INTEGER, POOL_AT(wait_timeout_ms), .unit = UNIT_MS,
+     .fallback = "5000", .min = 1, .max = 600000, .doc = "How long a call may wait for one."},
+    {.name = "idle_timeout_ms", .type = FIELD_INTEGER, POOL_AT(idle_timeout_ms), .unit = UNIT_MS,
+     .fallback = "60000", .max = 86400000,
+     .doc = "An unused connection is closed after this time; 0: never."},
+    {.name = "max_lifetime_ms", .type = FIELD_INTEGER, POOL_AT(max_lifetime_ms), .unit = UNIT_MS,
+     .fallback = "3600000", .max = 604800000,
+     .doc = "A connection is replaced after this time; 0: never."},
+    {.name = "shared_depth", .type = FIELD_INTEGER, POOL_AT(shared_depth), .fallback = "8",
+     .min = 1, .max = 64, .doc = "Short reads in flight on one connection; 1: never shared."},
+    {.name = "statement_cache", .type = FIELD_INTEGER, POOL_AT(statement_cache), .fallback = "256",
+     .max = 10000, .doc = "Prepared statements kept on one connection."},
+    {.name = "login_rate", .type = FIELD_INTEGER, POOL_AT(login_rate), .unit = UNIT_PER_SECOND,
+     .fallback = "20", .min = 1, .max = 1000,
+     .doc = "New logins; RDS takes fewer than 200 by IAM over all nodes."},
+};
+
+static const struct record schema_pool = {
+    .kind = "pool", .size = sizeof(((struct service *)NULL)->pool), .line_offset = NO_OFFSET,
+    RECORD_FIELDS(pool_fields), .doc = "How connections to the database are kept and shared."};
+
+#define SERVICE_AT(member) AT(service, primary.member)
+static const struct field service_fields[] = {
+    {.name = "name", .type = FIELD_STRING, AT(service, name), .check = check_name,
+     .flags = FIELD_REQUIRED | FIELD_UNIQUE, .doc = "The name that roles call the service by."},
+    ENDPOINT_FIELDS(SERVICE_AT, AT_PRESENT(service, primary.iam_auth, primary.iam_auth.enabled)),
+    {.name = "read", .type = FIELD_RECORD, .record = &schema_read,
+     .offset = offsetof(struct service, read),
+     .present_offset = offsetof(struct service, has_read),
+     .inherit_offset = offsetof(struct service, primary), .since = "0.1.0",
+     .doc = "Where read-only statements go; what it does not say it takes from the service."},
+    {.name = "search_path", .type = FIELD_STRINGS, AT(service, search_path),
+     .check = check_schema_name,
+     .doc = "The schemas where statements look names up; pg_temp is always put last."},
+    {.name = "claims", .type = FIELD_STRINGS, AT(service, claims), .check = check_no_control,
+     .fallback = "sub,role",
+     .doc = "The token's claims that reach the database, in request.jwt.claims."},
+    {.name = "statement_timeout_ms", .type = FIELD_INTEGER, AT(service, statement_timeout_ms),
+     .unit = UNIT_MS, .fallback = "10000", .min = 1, .max = 3600000,
+     .doc = "How long a statement may run."},
+    {.name = "max_rows", .type = FIELD_INTEGER, AT(service, max_rows), .unit = UNIT_ROWS,
+     .fallback = "10000", .min = 1, .max = 100000000, .doc = "More rows of one call are an error."},
+    {.name = "max_response_bytes", .type = FIELD_INTEGER, AT(service, max_response_bytes),
+     .unit = UNIT_BYTES, .fallback = "16m", .min = 1024, .max = 1 << 30,
+     .doc = "A larger answer is an error."},
+    {.name = "connect_timeout_ms", .type = FIELD_INTEGER, AT(service, connect_timeout_ms),
+     .unit = UNIT_MS, .fallback = "5000", .min = 1, .max = 600000,
+     .doc = "How long name look-up, TLS and login may take together."},
+    {.name = "pool", .type = FIELD_RECORD, AT(service, pool), .record = &schema_pool,
+     .doc = "How connections to the database are kept and shared."},
+    {.name = "routes", .type = FIELD_LIST, COUNTED(service, routes, route_count),
+     .record = &schema_route, .doc = "What is served from this database."},
+    META_FIELDS(service),
+};
+
+static const char *const kong_service[] = {
+    "protocol", "retries", "path", "connect_timeout", "write_timeout", "read_timeout",
+    "client_certificate", "tls_verify", "tls_verify_depth", "ca_certificates", "enabled", "plugins",
+    NULL};
+
+const struct record schema_service = {
+    .kind = "service", .size = sizeof(struct service),
+    .line_offset = offsetof(struct service, meta.line), RECORD_FIELDS(service_fields),
+    .kong = kong_service, .finish = finish_service, .doc = "A database."};
+
+/* --- role --- */
+
+static const struct field claim_fields[] = {
+    {.name = "name", .type = FIELD_STRING, AT(claim_condition, name), .flags = FIELD_KEY,
+     .check = check_no_control, .doc = "The claim's name."},
+    {.name = "values", .type = FIELD_STRINGS, AT(claim_condition, values),
+     .check = check_no_control, .doc = "Any of these."},
+};
+
+static const struct record schema_claim = {
+    .kind = "claims", .size = sizeof(struct claim_condition), .line_offset = NO_OFFSET,
+    RECORD_FIELDS(claim_fields), .value_field = "values"};
+
+static const struct field condition_fields[] = {
+    {.name = "issuer", .type = FIELD_STRINGS, AT(condition, issuer), .refers_to = "issuer",
+     .doc = "Names of issuers."},
+    {.name = "subject", .type = FIELD_STRINGS, AT(condition, subject), .check = check_no_control,
+     .doc = "Values of sub."},
+    {.name = "client", .type = FIELD_STRINGS, AT(condition, client), .check = check_no_control,
+     .doc = "Client ids."},
+    {.name = "groups", .type = FIELD_STRINGS, AT(condition, groups), .check = check_no_control,
+     .doc = "Groups of which the caller must be in one."},
+    {.name = "scopes", .type = FIELD_STRINGS, AT(condition, scopes), .check = check_no_control,
+     .doc = "Scopes of which the token must have one."},
+    {.name = "claims", .type = FIELD_MAP, COUNTED(condition, claims, claim_count),
+     .record = &schema_claim, .doc = "Other claims by name, each with the values that serve."},
+};
+
+static const struct record schema_condition = {
+    .kind = "when", .size = sizeof(struct condition), .line_offset = NO_OFFSET,
+    RECORD_FIELDS(condition_fields),
+    .doc = "What the caller must be: any value within a list, all of the fields given."};
+
+static const struct field allow_fields[] = {
+    {.name = "routes", .type = FIELD_STRINGS, AT(allow_rule, routes), .refers_to = "route",
+     .flags = FIELD_REQUIRED, .doc = "Names of routes, or \"*\" for all of the role's services."},
+    {.name = "methods", .type = FIELD_STRINGS, AT(allow_rule, methods), .words = method_words,
+     .doc = "Of these routes only the methods given; all by default."},
+};
+
+static const struct record schema_allow = {
+    .kind = "allow", .size = sizeof(struct allow_rule),
+    .line_offset = offsetof(struct allow_rule, line), RECORD_FIELDS(allow_fields),
+    .finish = finish_allow, .doc = "What the role may call."};
+
+static const struct field role_fields[] = {
+    {.name = "name", .type = FIELD_STRING, AT(role, name), .check = check_name,
+     .flags = FIELD_REQUIRED | FIELD_UNIQUE, .doc = "The role's name, as in Sallyport-Role."},
+    {.name = "priority", .type = FIELD_INTEGER, AT(role, priority), .fallback = "0",
+     .min = -1000000, .max = 1000000, .doc = "A role of a higher priority is tried first."},
+    {.name = "when", .type = FIELD_RECORD, AT(role, when), .record = &schema_condition,
+     .flags = FIELD_REQUIRED, .doc = "What the caller must be."},
+    {.name = "services", .type = FIELD_STRINGS, AT(role, services), .refers_to = "service",
+     .flags = FIELD_REQUIRED, .doc = "The services that it holds for."},
+    {.name = "database_role", .type = FIELD_STRING, AT(role, database_role),
+     .flags = FIELD_REQUIRED, .check = check_role_name,
+     .doc = "The database role that statements run as."},
+    {.name = "allow", .type = FIELD_LIST, COUNTED(role, allow, allow_count),
+     .flags = FIELD_REQUIRED, .record = &schema_allow, .doc = "What the role may call."},
+    META_FIELDS(role),
+};
+
+const struct record schema_role = {
+    .kind = "role", .size = sizeof(struct role), .line_offset = offsetof(struct role, meta.line),
+    RECORD_FIELDS(role_fields), .finish = finish_role,
+    .doc = "What a caller may become, and what it may touch."};
+
+/* --- the file --- */
+
+static const struct field file_fields[] = {
+    {.name = "_format_version", .type = FIELD_STRING, AT(yaml_file, format_version),
+     .flags = FIELD_REQUIRED, .check = check_format_version, .doc = "Always \"3.0\", as in Kong."},
+    {.name = "issuers", .type = FIELD_LIST, COUNTED(yaml_file, issuers, issuer_count),
+     .record = &schema_issuer, .doc = "Who signs the tokens that callers bear."},
+    {.name = "services", .type = FIELD_LIST, COUNTED(yaml_file, services, service_count),
+     .record = &schema_service, .doc = "The databases, with their routes."},
+    {.name = "routes", .type = FIELD_LIST, COUNTED(yaml_file, routes, route_count),
+     .record = &schema_route, .doc = "Routes that name their service instead of standing in it."},
+    {.name = "roles", .type = FIELD_LIST, COUNTED(yaml_file, roles, role_count),
+     .record = &schema_role, .doc = "What callers may become."},
+};
+
+static const char *const kong_file[] = {
+    "_info", "_transform", "_workspace", "_konnect", "_plugin_configs", "acls",
+    "basicauth_credentials", "ca_certificates", "certificates", "consumer_groups", "consumers",
+    "filter_chains", "hmacauth_credentials", "jwt_secrets", "key_sets", "keyauth_credentials",
+    "keys", "licenses", "oauth2_credentials", "partials", "plugins", "snis", "targets", "upstreams",
+    "vaults", NULL};
+
+const struct record schema_file = {
+    .kind = "the file", .size = sizeof(struct yaml_file), .line_offset = NO_OFFSET,
+    RECORD_FIELDS(file_fields), .kong = kong_file};
