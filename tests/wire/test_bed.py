@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import os
 import pathlib
 import ssl
 import subprocess
@@ -280,14 +279,13 @@ def test_a_taken_port_is_said(bed):
         require_free_port(bed.port, "--postgres-port")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 def test_a_missing_root_is_said(tmp_path):
     """As nobody, without sudo on the path."""
     tests = pathlib.Path(__file__).resolve().parents[1]
     program = (
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
         "from bed.postgres import _as_root, BedError\n"
-        "os.setuid(65534)\n"
+        "os.geteuid() or os.setuid(65534)\n"
         "try:\n    _as_root(['true'])\nexcept BedError as e:\n    print(e)\n"
     )
     said = subprocess.run(
