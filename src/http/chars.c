@@ -46,3 +46,21 @@ const unsigned char http_classes[256] = {
     ['~'] = NAME_ALWAYS,
     [0x80 ... 0xFF] = HTTP_VALUE,
 };
+
+#define EVERY_BYTE(c) (0x0101010101010101ULL * (c))
+
+bool http_is_value(struct view v)
+{
+    uint64_t word;
+    size_t at = 0;
+    while (v.len - at >= sizeof word) {
+        memcpy(&word, v.data + at, sizeof word);
+        uint64_t del = word ^ EVERY_BYTE(0x7F);
+        uint64_t found = ((word - EVERY_BYTE(0x20)) & ~word) | ((del - EVERY_BYTE(1)) & ~del);
+        if ((found & EVERY_BYTE(0x80)) != 0 &&
+            !http_all(view_of(v.data + at, sizeof word), HTTP_VALUE))
+            return false;
+        at += sizeof word;
+    }
+    return http_all(view_from(v, at), HTTP_VALUE);
+}

@@ -37,6 +37,10 @@ static inline bool http_all(struct view v, enum http_class class)
     return http_run(v, 0, class) == v.len;
 }
 
+/* http_all for field values, eight bytes at a time where none of them is a control character or
+ * DEL: an Authorization header is a kilobyte. */
+bool http_is_value(struct view v);
+
 /* The value of a hexadecimal digit, or -1. */
 static inline int http_hex(char c)
 {

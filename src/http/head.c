@@ -224,7 +224,7 @@ static err parse_header(struct view line, struct http_header *out)
     }
     out->name = view_upto(line, name);
     out->value = view_trim(view_from(line, name + 1));
-    return http_all(out->value, HTTP_VALUE) ? OK : refuse_line(line, &http_bad_header_value);
+    return http_is_value(out->value) ? OK : refuse_line(line, &http_bad_header_value);
 }
 
 /* RFC 9112 section 6.3, in its strictest reading. */
@@ -268,7 +268,7 @@ static err conclude(const struct gathered *seen, struct http_request *out)
 static err parse_lines(struct view head, struct http_header *headers, size_t capacity,
                        struct http_request *out)
 {
-    struct gathered seen = {{NULL, 0}};
+    struct gathered seen = {.has_host = false};
     struct view rest = head, line = next_line(&rest);
 
     if (line.len == 0)

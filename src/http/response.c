@@ -79,12 +79,12 @@ static bool is_writable(const struct http_response *r)
 {
     if (r->status < 100 || r->status > 599)
         return false;
-    if (!http_all(r->date, HTTP_VALUE) || !http_all(r->content_type, HTTP_VALUE))
+    if (!http_is_value(r->date) || !http_is_value(r->content_type))
         return false;
     for (size_t i = 0; i < r->header_count; i++) {
         const struct http_header *h = &r->headers[i];
         if (h->name.len == 0 || !http_all(h->name, HTTP_TOKEN) || is_ours(h->name) ||
-            !http_all(h->value, HTTP_VALUE))
+            !http_is_value(h->value))
             return false;
     }
     return true;

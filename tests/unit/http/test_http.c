@@ -137,6 +137,33 @@ static void the_end_of_a_head_is_searched_only_once(void **state)
     assert_int_equal(used, whole);
 }
 
+/* Every byte at every place of values up to 24 bytes: the eight-byte steps must overlook none. */
+static void no_byte_of_a_value_is_overlooked_at_any_place(void **state)
+{
+    (void)state;
+    for (size_t len = 3; len <= 24; len++) {
+        for (size_t at = 1; at + 1 < len; at++) {
+            for (int c = 0; c < 256; c++) {
+                char text[64] = "GET / HTTP/1.0\r\nX: ";
+                struct http_scan scan = {0};
+                struct http_request r;
+                size_t used, start = strlen(text);
+                memset(text + start, 0xA0, len);
+                text[start + at] = (char)c;
+                memcpy(text + start + len, "\r\n\r\n", 4);
+                err e = http_parse_head(&scan, view_of(text, start + len + 4), NULL, headers, 1, &r,
+                                        &used);
+                const struct fault *expected = c == '\n'   ? &http_bare_lf
+                                               : c == '\r' ? &http_bare_cr
+                                               : (c < 0x20 && c != '\t') || c == 0x7F
+                                                   ? &http_bad_header_value
+                                                   : NULL;
+                assert_ptr_equal(e.fault, expected);
+            }
+        }
+    }
+}
+
 static err body_of(const struct http_request *r, uint64_t max, struct view in, size_t *used,
                    struct buf *out, bool *done)
 {
@@ -371,6 +398,7 @@ int main(void)
         cmocka_unit_test(keep_alive_follows_version_and_connection),
         cmocka_unit_test(an_expectation_counts_only_with_a_body_and_on_1_1),
         cmocka_unit_test(the_end_of_a_head_is_searched_only_once),
+        cmocka_unit_test(no_byte_of_a_value_is_overlooked_at_any_place),
         cmocka_unit_test(a_body_ends_where_it_was_said_to),
         cmocka_unit_test(a_failed_body_stays_failed),
         cmocka_unit_test(extensions_and_trailers_are_bounded_over_the_whole_body),
