@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -172,32 +171,38 @@ struct process_stat {
     double threads;
 };
 
-/* /proc/self/stat, see proc(5): the fields after the command's closing parenthesis. */
+/* /proc/self/stat, see proc(5): the command in parentheses is field 2, what follows it starts with
+ * field 3 and holds no parenthesis. */
+enum { STAT_UTIME = 14, STAT_STIME = 15, STAT_THREADS = 20, STAT_START = 22, STAT_VSIZE = 23,
+       STAT_RSS = 24 };
+
 static bool read_process_stat(struct process_stat *out)
 {
     char text[1024];
-    unsigned long long utime, stime, start, vsize;
-    long long threads, rss;
+    uint64_t fields[STAT_RSS + 1] = {0};
     FILE *file = fopen("/proc/self/stat", "re");
 
     if (file == NULL)
         return false;
-    size_t len = fread(text, 1, sizeof text - 1, file);
+    size_t len = fread(text, 1, sizeof text, file);
     fclose(file);
-    text[len] = '\0';
-    const char *rest = strrchr(text, ')');
-    if (rest == NULL || sscanf(rest + 1,
-                               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d "
-                               "%*d %*d %lld %*d %llu %llu %lld",
-                               &utime, &stime, &threads, &start, &vsize, &rss) != 6)
+    const char *command_end = memrchr(text, ')', len);
+    if (command_end == NULL || command_end + 2 > text + len)
         return false;
+    struct view rest = view_of(command_end + 2, len - (size_t)(command_end + 2 - text)), field;
+    for (int i = 3; i <= STAT_RSS; i++) {
+        rest = view_cut(rest, ' ', &field);
+        /* Some fields are letters or negative: none of ours. */
+        if (!view_to_u64(field, UINT64_MAX, &fields[i]))
+            fields[i] = 0;
+    }
     double tick = (double)sysconf(_SC_CLK_TCK);
     *out = (struct process_stat){
-        .cpu_seconds = (double)(utime + stime) / tick,
-        .start_seconds = (double)start / tick,
-        .resident_bytes = (double)rss * (double)sysconf(_SC_PAGESIZE),
-        .virtual_bytes = (double)vsize,
-        .threads = (double)threads,
+        .cpu_seconds = (double)(fields[STAT_UTIME] + fields[STAT_STIME]) / tick,
+        .start_seconds = (double)fields[STAT_START] / tick,
+        .resident_bytes = (double)fields[STAT_RSS] * (double)sysconf(_SC_PAGESIZE),
+        .virtual_bytes = (double)fields[STAT_VSIZE],
+        .threads = (double)fields[STAT_THREADS],
     };
     return true;
 }
@@ -217,11 +222,11 @@ static int count_open_files(void)
     if (dir == NULL)
         return -1;
     for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (entry->d_name[0] != '.' && atol(entry->d_name) != dirfd(dir))
+        if (entry->d_name[0] != '.')
             count++;
     }
     closedir(dir);
-    return count;
+    return count - 1; /* not the folder's own */
 }
 
 static void add_process(struct buf *out)

@@ -128,10 +128,11 @@ static void on_time_over(uv_timer_t *timer)
 
 static void client_enter(struct client *c, enum client_state state)
 {
-    static const uint64_t allowed_ms[] = {
+    const uint64_t request_ms = (uint64_t)c->server->source.request_ms;
+    const uint64_t allowed_ms[] = {
         [CLIENT_IDLE] = STATUS_IDLE_MS,
-        [CLIENT_READING] = STATUS_REQUEST_MS,
-        [CLIENT_ANSWERING] = STATUS_REQUEST_MS,
+        [CLIENT_READING] = request_ms,
+        [CLIENT_ANSWERING] = request_ms,
         [CLIENT_LINGERING] = LINGER_MS,
     };
     /* One allowance for a request and its answer. */
@@ -207,8 +208,8 @@ static err add_head(struct client *c, const struct status_answer *answer, size_t
                  });
 }
 
-static void send_answer(struct client *c, const struct status_answer *answer, const struct buf *body,
-                        bool with_body, int minor)
+static void send_answer(struct client *c, const struct status_answer *answer,
+                        const struct buf *body, bool with_body, int minor)
 {
     err e = add_head(c, answer, body->len, minor);
 
@@ -421,6 +422,8 @@ err status_server_new(uv_loop_t *loop, struct listens listens, const struct stat
         return fail(&fault_out_of_memory);
     s->loop = loop;
     s->source = *source;
+    if (s->source.request_ms <= 0)
+        s->source.request_ms = STATUS_REQUEST_MS;
     s->listener_count = listens.count;
     arena_init(&s->arena, 16 * 1024, REPORT_MAX);
     list_init(&s->clients);

@@ -11,9 +11,9 @@
  *
  * HEAD is answered too; anything else is 404 or 405, and a malformed request, or one with a body,
  * is refused and the connection ended.  It authenticates nobody and so names no caller; it listens
- * on loopback, plain.  At most
- * STATUS_CONNECTIONS_MAX connections, of which the oldest idle one makes room for a new one; a
- * request must be complete, and its answer taken, within STATUS_REQUEST_MS.
+ * on loopback, plain.  At most STATUS_CONNECTIONS_MAX connections, of which the one idle for
+ * longest makes room for a new one; a request must be complete, and its answer taken, within
+ * STATUS_REQUEST_MS.
  *
  * Thread rule: everything on the loop's thread; the source's report is called there.
  */
@@ -75,6 +75,7 @@ struct status_source {
     void *arg;
     struct metrics *metrics;
     const char *node_name; /* may be NULL */
+    int64_t request_ms;    /* 0: STATUS_REQUEST_MS */
 };
 
 struct status_server;
@@ -88,7 +89,8 @@ err status_server_new(uv_loop_t *loop, struct listens listens, const struct stat
 /* The port of the index-th listen, as bound: of use when it was asked for as 0. */
 uint16_t status_server_port(const struct status_server *s, size_t index);
 
-/* Closes listeners and connections, frees s, then calls closed(arg) from the loop. */
+/* Closes listeners and connections, frees s, then calls closed(arg) from the loop (at once when
+ * there was nothing to close); closed may be NULL. */
 void status_server_close(struct status_server *s, void (*closed)(void *arg), void *arg);
 
 #endif

@@ -24,7 +24,8 @@ enum {
 const struct fault fetch_refused_header = {
     "fetch_refused_header", "a header of the request holds a line end or another control character",
     NULL, 0};
-const struct fault fetch_unresolved = {"fetch_unresolved", "the host's name has no address", NULL, 0};
+const struct fault fetch_unresolved = {"fetch_unresolved", "the host's name has no address", NULL,
+                                       0};
 const struct fault fetch_unreachable = {
     "fetch_unreachable", "no connection could be made, or it broke before the answer was whole",
     NULL, 0};

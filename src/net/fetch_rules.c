@@ -19,11 +19,10 @@ bool fetch_address_is_local(const struct sockaddr *address)
         return ip >> 24 == 127 || ip >> 16 == (169 << 8 | 254);
     }
     if (address->sa_family == AF_INET6) {
-        static const uint8_t metadata[] = {0xfd, 0x00, 0x0e, 0xc2};
         struct sockaddr_in6 in;
         memcpy(&in, address, sizeof in);
         return IN6_IS_ADDR_LOOPBACK(&in.sin6_addr) ||
-               memcmp(in.sin6_addr.s6_addr, metadata, sizeof metadata) == 0;
+               view_eq(view_of(in.sin6_addr.s6_addr, 4), VIEW("\xfd\x00\x0e\xc2"));
     }
     return false;
 }

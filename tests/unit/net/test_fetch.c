@@ -121,7 +121,8 @@ static void an_answer_comes_with_status_body_and_max_age(void **state)
 {
     struct fetch_server *s = *state;
     struct outcome o =
-        fetch((struct fetch_request){.url = url(s, "localhost", "/ok"), .ca_file = view_str(s->ca_file)});
+        fetch((struct fetch_request){.url = url(s, "localhost", "/ok"),
+                                     .ca_file = view_str(s->ca_file)});
     assert_false(failed(o.e));
     assert_int_equal(o.status, 200);
     assert_string_equal(o.body, "hello");
