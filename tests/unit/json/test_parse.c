@@ -141,6 +141,7 @@ static void what_is_not_json_is_refused_with_its_fault_and_place(void **state)
         {"\"\\ud800\\u0041\"", &json_bad_escape, 1},
         {"\"\\ud800\\ud800\"", &json_bad_escape, 1},
         {"\"\\ud800x\"", &json_bad_escape, 1},
+        {"\"\\udc00\\udc00\"", &json_bad_escape, 1},
         {"[\"\xFF\"]", &json_not_utf8, 1},
         {"\"\xC0\xAF\"", &json_not_utf8, 0},
         {"\"\xED\xA0\x80\"", &json_not_utf8, 0},
