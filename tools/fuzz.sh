@@ -10,7 +10,8 @@ seconds=${1:?seconds}
 shift
 
 [ -f build-fuzz/build.ninja ] ||
-    CC=clang meson setup build-fuzz -Dfuzzers=true -Db_sanitize=address,undefined -Db_lundef=false
+    CC=clang meson setup build-fuzz -Dfuzzers=true -Db_sanitize=address,undefined \
+        -Db_lundef=false -Dc_args=-fsanitize=fuzzer-no-link
 ninja -C build-fuzz
 
 if [ $# -eq 0 ]; then

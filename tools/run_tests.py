@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """Everything that `make test` runs, and the one line at its end: N passed, N failed, N skipped.
 
-    run_tests.py [PART...]        parts: unit, threads, wire, includes, lint; default: all
+    run_tests.py [PART...]        default: all of
 
+includes  the edges between rooms
+lint      tests/lint
 unit      the ASan and UBSan build: every cmocka test, and every fuzz target's seeds
 threads   the threaded rooms' unit tests in the TSan build
 wire      pytest against real servers, with the ASan build
-includes  the edges between rooms
-lint      tests/lint
+wire-threads   those of them marked `threads`, with the TSan build
 """
 
 import json
@@ -26,6 +27,7 @@ ASAN = ROOT / "build-asan"
 TSAN = ROOT / "build-tsan"
 # Rooms whose code runs on several threads.
 THREADED = ("base/", "net/", "audit/", "limit/", "identity/", "database/", "gateway/", "admin/")
+PYTEST_NOTHING_COLLECTED = 5
 GOOD = {"OK", "EXPECTEDFAIL"}
 SANITIZER_ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_leaks=1:exitcode=99",
@@ -125,15 +127,16 @@ def threads():
 # -- the rest --------------------------------------------------------------------------------
 
 
-def wire():
-    if not configure(ASAN, "address,undefined") or run("ninja", "-C", ASAN.name) != 0:
+def pytest(folder, *options):
+    """The wire tests against the program of one build."""
+    if run("ninja", "-C", folder.name, "src/cli/sallyport") != 0:
         return Count(failed=1)
-    report = ASAN / "wire.xml"
+    report = folder / "wire.xml"
     report.unlink(missing_ok=True)
     code = run(
         *("/usr/bin/python3", "-m", "pytest", "-q", "-rs", "--durations=10", "--color=no"),
-        *("-p", "no:cacheprovider", f"--junit-xml={report}", "tests/wire"),
-        SALLYPORT_BINARY=str(ASAN / "src/cli/sallyport"),
+        *("-p", "no:cacheprovider", f"--junit-xml={report}", *options, "tests/wire"),
+        SALLYPORT_BINARY=str(folder / "src/cli/sallyport"),
         PYTHONDONTWRITEBYTECODE="1",
     )
     if not report.exists():
@@ -141,10 +144,22 @@ def wire():
     suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite")
     number = {name: int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")}
     failed = number["failures"] + number["errors"]
-    if code != 0:
+    if code not in (0, PYTEST_NOTHING_COLLECTED):
         failed = max(failed, 1)
     passed = max(0, number["tests"] - number["skipped"] - failed)
     return Count(passed, failed, number["skipped"])
+
+
+def wire():
+    if not configure(ASAN, "address,undefined"):
+        return Count(failed=1)
+    return pytest(ASAN)
+
+
+def wire_threads():
+    if not configure(TSAN, "thread"):
+        return Count(failed=1)
+    return pytest(TSAN, "-m", "threads")
 
 
 def report(name, problems):
@@ -175,6 +190,7 @@ PARTS = {
     "unit": unit,
     "threads": threads,
     "wire": wire,
+    "wire-threads": wire_threads,
 }
 
 
@@ -189,7 +205,7 @@ def main():
         print(f"== {name}", flush=True)
         began = time.monotonic()
         count = PARTS[name]()
-        summary.append(f"   {name:9} {count}  ({time.monotonic() - began:.0f} s)")
+        summary.append(f"   {name:13} {count}  ({time.monotonic() - began:.0f} s)")
         total.add(count)
     print("==", *summary, sep="\n")
     print(total, flush=True)

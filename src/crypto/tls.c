@@ -190,8 +190,10 @@ static err bind_host(SSL *ssl, const char *host, bool verify_host)
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
     const bool address = is_address(host);
 
-    /* RFC 6066 section 3: no literal addresses in the server name. */
-    if (!address && SSL_set_tlsext_host_name(ssl, host) != 1)
+    /* RFC 6066 section 3: no literal addresses in the server name.  The function behind
+     * SSL_set_tlsext_host_name, which would cast the const away: it copies the name. */
+    if (!address && SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                             (void *)(uintptr_t)host) != 1)
         return fail(&tls_setup_failed);
     if (!verify_host)
         return OK;

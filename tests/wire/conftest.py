@@ -12,6 +12,12 @@ from bed.postgres import AccessKey, PostgresBed  # noqa: E402
 from dev_issuer import DevIssuer  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "threads: runs once more with the TSan build, for what threads share"
+    )
+
+
 @pytest.fixture(scope="session")
 def bed():
     """PostgreSQL; keys[0] is long-lived, keys[1] temporary."""
