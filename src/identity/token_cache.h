@@ -32,12 +32,15 @@ struct known_caller {
 err token_cache_new(size_t max_entries, struct token_cache **out) MUST_USE;
 void token_cache_free(struct token_cache *c); /* NULL is fine; callers in flight stay valid */
 
-/* The caller of this token: from the cache, or verified now and put there.  *out is acquired for
- * the one who asks; end with known_caller_release.  `check` (may be NULL) is filled only when a
- * verification ran; check->count is 0 on a hit.  Its texts live in the caller on success and in
- * failure_arena on failure.  Fails as identity_verify does. */
+/*
+ * The caller of this token: from the cache, or verified now and put there.  *out is acquired for
+ * the one who asks; end with known_caller_release.  The verification works in `scratch` (give it
+ * IDENTITY_ARENA_BYTES); nothing of *out points there.  `check` (may be NULL) is filled only when a
+ * verification ran, its texts live in scratch; its count is 0 on a hit.  Fails as identity_verify
+ * does; a failure is never kept.
+ */
 err token_cache_identify(struct token_cache *c, struct identity *id, struct view token,
-                         int64_t now_s, struct arena *failure_arena, struct known_caller **out,
+                         int64_t now_s, struct arena *scratch, struct known_caller **out,
                          struct token_check *check) MUST_USE;
 
 void known_caller_acquire(struct known_caller *k);
