@@ -10,8 +10,7 @@ seconds=${1:?seconds}
 shift
 
 [ -f build-fuzz/build.ninja ] ||
-    CC=clang meson setup build-fuzz -Dfuzzers=true -Db_sanitize=address,undefined \
-        -Db_lundef=false -Dc_args=-fsanitize=fuzzer-no-link
+    CC=clang meson setup build-fuzz -Dfuzzers=true -Db_sanitize=address,undefined -Db_lundef=false
 ninja -C build-fuzz
 
 if [ $# -eq 0 ]; then
