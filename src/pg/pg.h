@@ -160,7 +160,7 @@ struct pg_field {
     uint16_t format; /* 0 text, 1 binary; 0 in the answer to Describe of a statement */
 };
 
-/* Fields and names are copied into the arena (pg_row_description outlives its message in a
+/* Fields and names are copied into the arena (a description outlives its message in a
  * statement cache).  fault_too_large when the arena is full. */
 err pg_read_row_description(struct view body, struct arena *arena, const struct pg_field **fields,
                             size_t *count) MUST_USE;

@@ -342,6 +342,25 @@ static void a_hostile_row_description_is_refused(void **state)
     arena_clear(&small);
 }
 
+static void more_columns_than_the_server_can_have_are_refused(void **state)
+{
+    static char body[2 + (PG_MAX_COLUMNS + 1) * 19];
+    const struct pg_field *f;
+    struct arena large;
+    size_t count;
+
+    (void)state;
+    arena_init(&large, 4096, 1 << 20);
+    body[0] = (char)(PG_MAX_COLUMNS >> 8);
+    body[1] = (char)(PG_MAX_COLUMNS & 255);
+    assert_ok(pg_read_row_description(view_of(body, sizeof body - 19), &large, &f, &count));
+    assert_int_equal(count, PG_MAX_COLUMNS);
+    body[1]++;
+    assert_fault(pg_read_row_description(view_of(body, sizeof body), &large, &f, &count),
+                 pg_message_malformed);
+    arena_clear(&large);
+}
+
 static void a_data_row_tells_null_from_empty(void **state)
 {
     struct view v[3];
@@ -573,6 +592,7 @@ int main(void)
         cmocka_unit_test(a_full_buffer_keeps_whole_messages_only),
         cmocka_unit_test(a_row_description_is_read),
         cmocka_unit_test(a_hostile_row_description_is_refused),
+        cmocka_unit_test(more_columns_than_the_server_can_have_are_refused),
         cmocka_unit_test(a_data_row_tells_null_from_empty),
         cmocka_unit_test(a_hostile_data_row_is_refused),
         cmocka_unit_test(a_command_tag_is_read),
