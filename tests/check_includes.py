@@ -52,7 +52,8 @@ LIBRARIES = {
     r"yaml\.h": "config",
     r"pg_query.*": "sql_pg",
     r"openssl/.*": "base crypto net database",
-    r"(sys/socket|netinet/.*|arpa/inet|netdb)(\.h)?": "base crypto net database gateway admin cli",
+    r"(sys/socket|netinet/.*|netdb)(\.h)?": "base net database gateway admin cli",
+    r"arpa/inet\.h": "base crypto net config database gateway admin cli",
 }
 
 # Codecs and policy: no input, output, clock or log (docs/ARCHITECTURE.md).
@@ -95,7 +96,7 @@ def check_file(path, room):
     for found in INCLUDE.finditer(text):
         line = text.count("\n", 0, found.start()) + 1
         place = f"{path.relative_to(ROOT)}:{line}"
-        if found[1] == "<":
+        if found[1] == "<" or any(re.fullmatch(name, found[2]) for name in LIBRARIES):
             yield from check_library(place, room, found[2])
         else:
             yield from check_own(place, room, found[2])

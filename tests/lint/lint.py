@@ -22,7 +22,7 @@ COLUMNS = 100
 
 BANNED = (
     "strcpy strcat strncat stpcpy sprintf vsprintf gets atoi atol atoll atof alloca strtok "
-    "asctime ctime gmtime localtime strerror system popen tmpnam mktemp setjmp longjmp rand "
+    "asctime ctime gmtime localtime system popen tmpnam mktemp setjmp longjmp rand "
     "srand scanf sscanf fscanf"
 ).split()
 BANNED_CALL = re.compile(r"(?<![\w.>])(" + "|".join(BANNED) + r")\s*\(")

@@ -43,13 +43,13 @@ static void every_token_equals_botocores(void **state)
                                                  "test")));
         struct rds_token_request r = {.kind = kind_of(block_get(&b, "kind")),
                                       .host = view_str(block_get(&b, "host")),
-                                      .port = (uint16_t)atoi(block_get(&b, "port")),
+                                      .port = (uint16_t)strtoll(block_get(&b, "port"), NULL, 10),
                                       .user = view_str(block_get(&b, "user")),
                                       .region = view_str(block_get(&b, "region")),
                                       .credentials = &c,
                                       .key = blocks % 2 == 0 ? &key : NULL,
-                                      .now_us = atoll(block_get(&b, "time")) * 1000000 + 1,
-                                      .expires_s = atoll(block_get(&b, "expires"))};
+                                      .now_us = strtoll(block_get(&b, "time"), NULL, 10) * 1000000 + 1,
+                                      .expires_s = strtoll(block_get(&b, "expires"), NULL, 10)};
         struct buf out;
         buf_init(&out, RDS_TOKEN_MAX_BYTES);
         assert_false(failed(rds_token_mint(&r, &out)));

@@ -44,7 +44,7 @@ static void check_block(const struct block *b, struct sigv4_key *key)
                               .payload = view_str(block_get(b, "payload")),
                               .region = view_str(block_get(b, "region")),
                               .service = view_str(block_get(b, "service")),
-                              .now_us = atoll(block_get(b, "time")) * 1000000 + 999999};
+                              .now_us = strtoll(block_get(b, "time"), NULL, 10) * 1000000 + 999999};
     struct aws_credentials c;
     struct buf canonical, text;
 
