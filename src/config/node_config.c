@@ -197,10 +197,11 @@ static void check_listens(struct joiner *j, const char *name, const struct liste
         *tls = *tls || at->tls;
         if (at->tls || j->out->allow_plaintext || host_is_loopback(at->host))
             continue;
+        bool v6 = memchr(at->host.data, ':', at->host.len) != NULL;
         snprintf(text, sizeof text,
-                 "%.*s:%u is not loopback and has no TLS; write ssl after it, or allow_plaintext = "
-                 "on",
-                 VIEW_ARG(at->host), at->port);
+                 "%s%.*s%s:%u is not loopback and has no TLS; write ssl after it, or "
+                 "allow_plaintext = on",
+                 v6 ? "[" : "", VIEW_ARG(at->host), v6 ? "]" : "", at->port);
         report(j, SEVERITY_ERROR, origin_of(j, name), name, text);
     }
 }

@@ -229,21 +229,35 @@ static void finish_sslrootcert(struct decoder *d, struct endpoint *e,
         rules_check_file(d, e->sslrootcert, node);
 }
 
+/* What is missing, unless it stands in the URL but was wrong there and so is reported already. */
+static void check_complete(struct decoder *d, const struct endpoint *e,
+                           const struct yaml_node *mapping, const char *kind)
+{
+    const struct yaml_node *url = yaml_member(mapping, "url");
+    struct url_parts p = {0};
+
+    if (url != NULL &&
+        (url->kind != NODE_SCALAR || url->broken || url_split(url->text, &p) != NULL))
+        return;
+    const struct {
+        const char *name;
+        bool there;
+    } needed[] = {{"host", e->host.len + p.host.len > 0},
+                  {"user", e->user.len + p.user.len > 0},
+                  {"database", e->database.len + p.database.len > 0}};
+    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
+        if (!needed[i].there && yaml_member(mapping, needed[i].name) == NULL)
+            decode_error(d, url != NULL ? url : mapping,
+                         "%s has no %s, neither in 'url' nor as '%s'", kind, needed[i].name,
+                         needed[i].name);
+    }
+}
+
 static void finish_endpoint(struct decoder *d, struct endpoint *e, const struct yaml_node *mapping,
                             const char *kind)
 {
-    const struct {
-        const char *name;
-        struct view value;
-    } needed[] = {{"host", e->host}, {"user", e->user}, {"database", e->database}};
-
     check_said_twice(d, mapping);
-    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
-        const struct yaml_node *node = rules_node(mapping, "url");
-        if (needed[i].value.len == 0 && !node->broken && yaml_member(mapping, needed[i].name) == NULL)
-            decode_error(d, node, "%s has no %s, neither in 'url' nor as '%s'", kind,
-                         needed[i].name, needed[i].name);
-    }
+    check_complete(d, e, mapping, kind);
     if (e->port == 0)
         e->port = 5432;
     if (e->iam_auth.enabled)

@@ -271,8 +271,9 @@ static void report_syntax(struct reader *r, const yaml_parser_t *p, struct view 
     unsigned line = line_of(&p->problem_mark), column = column_of(&p->problem_mark);
     if (strcmp(problem, "found character that cannot start any token") == 0 &&
         tab_indents(text, p->problem_mark.line))
-        problem = "a tab cannot indent a line; use blanks";
-    if (p->context != NULL)
+        diag_add(r->d, SEVERITY_ERROR, r->file, line, column,
+                 "a tab cannot indent a line; use blanks");
+    else if (p->context != NULL)
         diag_add(r->d, SEVERITY_ERROR, r->file, line, column, "%s, %s", problem, p->context);
     else
         diag_add(r->d, SEVERITY_ERROR, r->file, line, column, "%s", problem);
