@@ -13,8 +13,11 @@ struct command {
     int (*run)(int argc, char **argv);
 };
 
+extern const struct command command_audit;
 extern const struct command command_check;
 extern const struct command command_config;
+extern const struct command command_setup;
+extern const struct command command_token;
 extern const struct command command_version;
 
 #endif

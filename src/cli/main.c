@@ -7,8 +7,11 @@
 #include "base/secret.h"
 
 static const struct command *const commands[] = {
+    &command_audit,
     &command_check,
     &command_config,
+    &command_setup,
+    &command_token,
     &command_version,
 };
 

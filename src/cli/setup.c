@@ -1,0 +1,402 @@
+/* sallyport setup: the SQL and the IAM policies that a service's configuration asks for. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "aws/policy.h"
+#include "aws/region.h"
+#include "cli/cli.h"
+#include "config/config.h"
+
+static const char help[] =
+    "usage: sallyport setup SERVICE --sql [OPTION...]\n"
+    "       sallyport setup SERVICE --iam [OPTION...]\n"
+    "\n"
+    "--sql prints what the database needs: the logins (NOINHERIT, and members of rds_iam when they\n"
+    "log in by IAM), the roles (NOLOGIN), and who may become which.  It is safe to run again:\n"
+    "\n"
+    "  sallyport setup shop --sql | psql -v ON_ERROR_STOP=1 -h HOST -U postgres shop\n"
+    "\n"
+    "--iam prints two policies: the permission to connect as exactly these logins, and who may\n"
+    "assume the role that has it.\n"
+    "\n"
+    "  -c FILE             sallyport.conf, which names the configuration\n"
+    "  --config FILE       sallyport.yaml itself\n"
+    "  --account ID        the AWS account, 12 digits\n"
+    "  --resource-id ID    the DbiResourceId (db-...), DbClusterResourceId (cluster-...) or, of a\n"
+    "                      proxy, prx-...\n"
+    "  --region REGION     default: iam_auth.region, or the one in the host name\n"
+    "  --principal ARN     who assumes the role: the identity that sallyport runs as\n"
+    "  --help              this text\n";
+
+enum { ARENA_BLOCK_BYTES = 64 << 10, ARENA_MAX_BYTES = 1 << 30, OUTPUT_MAX = 1 << 24 };
+enum option_code { SQL = 256, IAM, CONFIG, ACCOUNT, RESOURCE_ID, REGION, PRINCIPAL };
+
+static const struct option options[] = {
+    {"sql", no_argument, NULL, SQL},
+    {"iam", no_argument, NULL, IAM},
+    {"conf", required_argument, NULL, 'c'},
+    {"config", required_argument, NULL, CONFIG},
+    {"account", required_argument, NULL, ACCOUNT},
+    {"resource-id", required_argument, NULL, RESOURCE_ID},
+    {"region", required_argument, NULL, REGION},
+    {"principal", required_argument, NULL, PRINCIPAL},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+struct setup {
+    const char *service;
+    bool sql;
+    bool iam;
+    const char *conf_file;
+    const char *config_file;
+    struct view account;
+    struct view resource_id;
+    struct view region;
+    struct view principal;
+};
+
+static int complain(const char *text)
+{
+    fprintf(stderr, "Error: %s\n", text);
+    return 1;
+}
+
+/* The text between two of the quotes, each quote within doubled. */
+static void add_quoted(struct buf *out, char quote, struct view text)
+{
+    buf_add_char(out, quote);
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] == quote)
+            buf_add_char(out, quote);
+        buf_add_char(out, text.data[i]);
+    }
+    buf_add_char(out, quote);
+}
+
+static void add_identifier(struct buf *out, struct view name)
+{
+    add_quoted(out, '"', name);
+}
+
+/* A constant that means the same whatever standard_conforming_strings says (PostgreSQL 4.1.2.2). */
+static void add_literal(struct buf *out, struct view text)
+{
+    if (view_find(text, '\\') == text.len) {
+        add_quoted(out, '\'', text);
+        return;
+    }
+    buf_add_str(out, "E'");
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] == '\'' || text.data[i] == '\\')
+            buf_add_char(out, text.data[i]);
+        buf_add_char(out, text.data[i]);
+    }
+    buf_add_char(out, '\'');
+}
+
+/* A comment must not end early: control characters become blanks. */
+static void add_comment(struct buf *out, struct view text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        buf_add_char(out, (unsigned char)text.data[i] < 0x20 ? ' ' : text.data[i]);
+}
+
+/* DO with the body between dollar quotes that do not occur in it. */
+static void add_do(struct buf *out, const struct buf *body)
+{
+    char tag[32];
+
+    for (unsigned i = 0;; i++) {
+        snprintf(tag, sizeof tag, i == 0 ? "$sallyport$" : "$sallyport%u$", i);
+        if (memmem(body->data, body->len, tag, strlen(tag)) == NULL)
+            break;
+    }
+    buf_printf(out, "DO %s\nBEGIN\n", tag);
+    buf_add_view(out, buf_view(body));
+    buf_printf(out, "END\n%s;\n", tag);
+}
+
+/* CREATE unless it exists, then the attributes, which may have been changed since. */
+static void add_role(struct buf *out, struct view name, const char *create, const char *attributes)
+{
+    struct buf body;
+
+    buf_init(&body, OUTPUT_MAX);
+    buf_add_str(&body, "  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = ");
+    add_literal(&body, name);
+    buf_add_str(&body, ") THEN\n    ");
+    buf_add_str(&body, create);
+    buf_add_char(&body, ' ');
+    add_identifier(&body, name);
+    buf_add_str(&body, ";\n  END IF;\n");
+    add_do(out, &body);
+    buf_clear(&body);
+    buf_add_str(out, "ALTER ROLE ");
+    add_identifier(out, name);
+    buf_add_char(out, ' ');
+    buf_add_str(out, attributes);
+    buf_add_str(out, ";\n");
+}
+
+/* From PostgreSQL 16 on inheritance belongs to the grant; before, to the member (NOINHERIT). */
+static void add_grant(struct buf *out, struct view role, struct view login)
+{
+    struct buf body;
+
+    buf_init(&body, OUTPUT_MAX);
+    buf_add_str(&body, "  IF current_setting('server_version_num')::int >= 160000 THEN\n"
+                       "    EXECUTE format('GRANT %I TO %I WITH INHERIT FALSE, SET TRUE', ");
+    add_literal(&body, role);
+    buf_add_str(&body, ", ");
+    add_literal(&body, login);
+    buf_add_str(&body, ");\n  ELSE\n    GRANT ");
+    add_identifier(&body, role);
+    buf_add_str(&body, " TO ");
+    add_identifier(&body, login);
+    buf_add_str(&body, ";\n  END IF;\n");
+    add_do(out, &body);
+    buf_clear(&body);
+}
+
+static void add_login(struct buf *out, const struct endpoint *e)
+{
+    buf_add_str(out, "\n-- The login ");
+    add_comment(out, e->user);
+    buf_add_str(out, ": it owns nothing and may do nothing but become the roles below.\n");
+    add_role(out, e->user, "CREATE USER", "LOGIN NOINHERIT");
+    if (!e->iam_auth.enabled)
+        return;
+    buf_add_str(out, "-- By IAM alone: membership in rds_iam comes before any password.\n"
+                     "GRANT rds_iam TO ");
+    add_identifier(out, e->user);
+    buf_add_str(out, ";\n");
+}
+
+static bool has_second_login(const struct service *s)
+{
+    return s->has_read && !view_eq(s->read.user, s->primary.user);
+}
+
+/* True when an earlier role of this service has the same database role. */
+static bool seen_before(const struct entities *e, const struct service *s, size_t at)
+{
+    for (size_t i = 0; i < at; i++) {
+        if (strings_have(e->roles[i].services, s->name) &&
+            view_eq(e->roles[i].database_role, e->roles[at].database_role))
+            return true;
+    }
+    return false;
+}
+
+static void add_database_role(struct buf *out, const struct service *s, struct view role)
+{
+    buf_add_str(out, "\n-- The role ");
+    add_comment(out, role);
+    buf_add_str(out, ": what its callers may do is what you grant to it.\n");
+    add_role(out, role, "CREATE ROLE", "NOLOGIN");
+    add_grant(out, role, s->primary.user);
+    if (has_second_login(s))
+        add_grant(out, role, s->read.user);
+    for (size_t i = 0; i < s->search_path.count; i++) {
+        struct buf line;
+        buf_init(&line, OUTPUT_MAX);
+        buf_add_str(&line, "-- GRANT USAGE ON SCHEMA ");
+        add_identifier(&line, s->search_path.items[i]);
+        buf_add_str(&line, " TO ");
+        add_identifier(&line, role);
+        buf_add_char(&line, ';');
+        add_comment(out, buf_view(&line));
+        buf_add_char(out, '\n');
+        buf_clear(&line);
+    }
+}
+
+static void add_sql(struct buf *out, const struct entities *e, const struct service *s)
+{
+    buf_add_str(out, "-- Service ");
+    add_comment(out, s->name);
+    buf_add_str(out, ".  Run it in the database ");
+    add_comment(out, s->primary.database);
+    buf_add_str(out, " as a role that may create roles (on RDS: the master user).\n"
+                     "-- Safe to run again.\n");
+    add_login(out, &s->primary);
+    if (has_second_login(s))
+        add_login(out, &s->read);
+    for (size_t i = 0; i < e->role_count; i++) {
+        const struct role *r = &e->roles[i];
+        if (strings_have(r->services, s->name) && r->database_role.len > 0 &&
+            !seen_before(e, s, i))
+            add_database_role(out, s, r->database_role);
+    }
+}
+
+static struct aws_db_user db_user(const struct setup *o, const struct endpoint *e)
+{
+    const struct iam_auth *iam = &e->iam_auth;
+    struct view region = o->region.len > 0 ? o->region : iam->region;
+
+    if (region.len == 0)
+        region = aws_region_of_host(iam->hostname.len > 0 ? iam->hostname : e->host);
+    return (struct aws_db_user){region, o->account, o->resource_id, e->user};
+}
+
+static int add_iam(struct buf *out, const struct setup *o, const struct service *s)
+{
+    struct aws_db_user users[2];
+    size_t count = 0;
+
+    if (s->primary.iam_auth.enabled)
+        users[count++] = db_user(o, &s->primary);
+    if (s->has_read && s->read.iam_auth.enabled && (count == 0 || has_second_login(s)))
+        users[count++] = db_user(o, &s->read);
+    if (count == 0)
+        return complain("the service has no iam_auth");
+    aws_policy_add_connect(out, users, count);
+    aws_policy_add_trust(out, o->principal);
+    /* The words go beside the documents, so that these can be piped. */
+    fputs("# The first document is the permission policy: attach it to the role that sallyport\n"
+          "# runs as, or to the one of assume_role_arn.  The second is that role's trust policy.\n",
+          stderr);
+    if (o->account.len == 0 || o->resource_id.len == 0 || users[0].region.len == 0)
+        fputs("# Words in capitals stand for what was not given: --account, --resource-id, "
+              "--region, --principal.\n",
+              stderr);
+    return 0;
+}
+
+static const struct service *find_service(const struct entities *e, const char *name)
+{
+    for (size_t i = 0; i < e->service_count; i++) {
+        if (view_is(e->services[i].name, name))
+            return &e->services[i];
+    }
+    return NULL;
+}
+
+static int print_setup(const struct setup *o, const struct entities *e)
+{
+    const struct service *s = find_service(e, o->service);
+    struct buf out;
+    int status = 0;
+
+    if (s == NULL) {
+        fprintf(stderr, "Error: the configuration has no service '%s'\n", o->service);
+        return 1;
+    }
+    buf_init(&out, OUTPUT_MAX);
+    if (o->sql)
+        add_sql(&out, e, s);
+    else
+        status = add_iam(&out, o, s);
+    if (buf_failed(&out))
+        status = complain("too much to print");
+    if (status == 0)
+        fwrite(out.data, 1, out.len, stdout);
+    buf_clear(&out);
+    return status;
+}
+
+/* The YAML file: the one given, or the one that sallyport.conf names. */
+static const char *yaml_file(const struct setup *o, struct arena *arena, struct diagnostics *d)
+{
+    struct node_config node = {0};
+    struct node_config_sources sources = {.environment = environ, .conf_file = o->conf_file};
+
+    if (o->config_file != NULL)
+        return o->config_file;
+    if (failed(node_config_load(arena, &sources, &node, d)))
+        return NULL;
+    if (node.declarative_config.len == 0)
+        complain("which configuration? give --config or -c");
+    return node.declarative_config.len == 0 ? NULL : node.declarative_config.data;
+}
+
+static int setup(const struct setup *o)
+{
+    struct diagnostics d = {0};
+    struct entities entities = {0};
+    struct arena arena, words;
+    int status = 1;
+
+    arena_init(&arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
+    arena_init(&words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
+    d.arena = &words;
+    const char *path = yaml_file(o, &arena, &d);
+    if (path != NULL && !failed(entities_load(&arena, path, NULL, &entities, &d)))
+        status = print_setup(o, &entities);
+    diag_print(&d, STDERR_FILENO);
+    if (d.errors > 0)
+        complain("the configuration is not valid");
+    arena_clear(&arena);
+    arena_clear(&words);
+    return status;
+}
+
+static bool account_is_valid(struct view v)
+{
+    uint64_t n;
+    return v.len == 12 && view_to_u64(v, UINT64_MAX, &n);
+}
+
+/* What is wrong with the option, or NULL. */
+static const char *take(struct setup *o, int code)
+{
+    switch (code) {
+    case SQL:
+        o->sql = true;
+        return NULL;
+    case IAM:
+        o->iam = true;
+        return NULL;
+    case 'c':
+        o->conf_file = optarg;
+        return NULL;
+    case CONFIG:
+        o->config_file = optarg;
+        return NULL;
+    case ACCOUNT:
+        o->account = view_str(optarg);
+        return account_is_valid(o->account) ? NULL : "--account wants 12 digits";
+    case RESOURCE_ID:
+        o->resource_id = view_str(optarg);
+        return NULL;
+    case REGION:
+        o->region = view_str(optarg);
+        return aws_region_is_valid(o->region) ? NULL : "--region wants a region's name";
+    case PRINCIPAL:
+        o->principal = view_str(optarg);
+        return NULL;
+    default:
+        return "see 'sallyport setup --help'";
+    }
+}
+
+static int run(int argc, char **argv)
+{
+    struct setup o = {0};
+    const char *wrong;
+    int code;
+
+    optind = 1;
+    while ((code = getopt_long(argc, argv, "hc:", options, NULL)) != -1) {
+        if (code == 'h') {
+            fputs(help, stdout);
+            return 0;
+        }
+        if ((wrong = take(&o, code)) != NULL)
+            return complain(wrong);
+    }
+    if (optind + 1 != argc)
+        return complain("setup wants one SERVICE");
+    if (o.sql == o.iam)
+        return complain("setup wants either --sql or --iam");
+    o.service = argv[optind];
+    return setup(&o);
+}
+
+const struct command command_setup = {
+    "setup", "prints the SQL or the IAM policies that a service needs", run};
