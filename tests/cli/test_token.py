@@ -11,7 +11,8 @@ import pytest
 from botocore.awsrequest import create_request_object, prepare_request_dict
 from botocore.credentials import Credentials
 
-PROGRAM = os.environ.get("SALLYPORT", "build/sallyport")
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PROGRAM = os.environ.get("SALLYPORT", os.path.join(ROOT, "build/src/cli/sallyport"))
 HOST = "shop.cluster-abc123.eu-west-1.rds.amazonaws.com"
 KEY, SECRET = "AKIAEXAMPLE123456789", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 TOKEN = "IQoJb3JpZ2luX2VjEHMaCWV1LXdlc3QtMSJIMEYCIQD+/==" * 30
