@@ -202,7 +202,7 @@ Try, from the top of the repository:
   ALICE=$({token.replace('NAME', 'alice')} | {pick})
   BOB=$({token.replace('NAME', 'bob')} | {pick})
   {call.replace('NAME', 'ALICE')} {url}/orders/2
-  {call.replace('NAME', 'BOB')} {url}/orders?limit=2
+  {call.replace('NAME', 'BOB')} '{url}/orders?limit=2'
   {call.replace('NAME', 'BOB')} {post} {url}/orders
   {call.replace('NAME', 'ALICE')} {post} {url}/orders
   curl -i --cacert {self.ca} {url}/orders/2
