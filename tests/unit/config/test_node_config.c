@@ -124,7 +124,7 @@ static void every_subset_of_sources_obeys_precedence(void **state)
                      : bit == 2 ? "SALLYPORT_WORKERS"
                                 : NULL;
         }
-        assert_int_equal(l.node.workers, atoll(expected));
+        assert_int_equal(l.node.workers, strtoll(expected, NULL, 10));
         assert_int_equal(origin(&l, "workers")->kind, kind);
         assert_int_equal(origin(&l, "workers")->line, kind == ORIGIN_FILE ? 1 : 0);
         if (source != NULL)
