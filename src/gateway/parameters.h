@@ -9,8 +9,12 @@
  * A body is a JSON object (application/json) or a form (application/x-www-form-urlencoded).  JSON
  * null is SQL NULL; a number keeps its text; true and false are text; an array becomes an array
  * literal for an array type and stays JSON for json and jsonb; an object is only for json and
- * jsonb.  A JSON string for json or jsonb stays JSON (with its quotes).  Form, query, path, header
- * and claim values are text; a compound claim is only for json, jsonb and array types.
+ * jsonb.  A JSON string for json or jsonb stays JSON (with its quotes).  Form, query, path and header
+ * values are text: for an array type, PostgreSQL's array literal.  A claim is taken as a JSON value
+ * of a body would be, but a claim that is null is one that is missing.
+ *
+ * A parameter that is not given is its default, or NULL when it is not required, or refused.  NULL
+ * that was given is given.
  *
  * The types are looked up once, at load (parameters_compile); every value is checked against its
  * type before it goes anywhere.
@@ -41,7 +45,7 @@ extern const struct fault parameter_bad_value;    /* not of the type */
 extern const struct fault parameter_not_text;     /* NUL byte, ill-formed UTF-8, bad escape */
 extern const struct fault parameter_body_syntax;  /* not JSON, or not an object */
 extern const struct fault parameter_body_type;    /* 415: a body of another content type */
-extern const struct fault parameter_body_unwanted;/* a body where no parameter comes from one */
+extern const struct fault parameter_body_unwanted; /* a body where no parameter comes from one */
 /* Not the caller's mistake but the token's: 403. */
 extern const struct fault parameter_claim_missing;
 extern const struct fault parameter_claim_unfit;  /* a claim's value is not of the type */
@@ -51,11 +55,11 @@ struct bound_value {
     bool is_null;
 };
 
-/* A parameter with its type's OID; array: whether JSON arrays are spelled as an array literal. */
+/* What a parameter's type means here. */
 struct parameter_type {
     uint32_t oid;
     uint32_t element_oid; /* 0: not an array */
-    bool json;            /* json or jsonb */
+    bool json;            /* json or jsonb, or an array of these */
 };
 
 /* A header's value; false when absent.  *twice: given more than once. */
