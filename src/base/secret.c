@@ -56,5 +56,7 @@ void secret_harden_process(void)
     struct rlimit none = {0, 0};
 
     (void)setrlimit(RLIMIT_CORE, &none);
+#ifndef __SANITIZE_ADDRESS__ /* the leak checker has to trace its own process */
     (void)prctl(PR_SET_DUMPABLE, 0);
+#endif
 }

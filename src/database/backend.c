@@ -230,6 +230,9 @@ static struct db_outcome outcome_of(const struct backend *b, const struct db_cal
 {
     return (struct db_outcome){.error = error,
                                .backend_pid = b->pid,
+                               .access_key_id = b->access_key_id[0] != '\0'
+                                                    ? view_str(b->access_key_id)
+                                                    : (struct view){NULL, 0},
                                .queue_ns = call->running_ns - call->started_ns,
                                .database_ns = time_monotonic_ns() - call->running_ns};
 }

@@ -31,6 +31,7 @@ struct backend {
     struct stream stream;
     uint32_t pid;
     uint32_t cancel_key;
+    char access_key_id[132]; /* of the login's IAM token; empty: none */
     int64_t born_ns;
     struct login *login; /* while it logs in */
     /* The home worker only, or the thread that moves it. */

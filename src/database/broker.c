@@ -625,6 +625,21 @@ bool broker_drain(struct broker *b, struct db_worker *worker)
     return none;
 }
 
+static void end_all(struct list *connections)
+{
+    while (!list_is_empty(connections))
+        backend_fail(LIST_ENTRY(connections->next, struct backend, link), fail(&db_shutdown));
+}
+
+void broker_stop(struct broker *b, struct db_worker *worker)
+{
+    struct broker_worker *at = &b->workers[worker->index];
+
+    close_stale(b, at, time_monotonic_ns());
+    end_all(&at->shared);
+    end_all(&at->busy);
+}
+
 static void fail_unsent(struct list *busy)
 {
     LIST_EACH(node, busy)

@@ -94,6 +94,8 @@ void broker_close(struct broker *b);
 void broker_tick(struct broker *b, struct db_worker *worker, int64_t now_ns);
 /* On a worker: closes its idle connections; true when it has none left, busy ones included. */
 bool broker_drain(struct broker *b, struct db_worker *worker);
+/* On a worker whose loop has stopped, the broker being closed: ends every connection that it has. */
+void broker_stop(struct broker *b, struct db_worker *worker);
 /* On a worker: fails every busy connection whose output is not yet sent: the audit is broken. */
 void broker_fail_unsent(struct broker *b, struct db_worker *worker);
 

@@ -80,6 +80,7 @@ struct db_outcome {
     const struct database_error *reason; /* with db_refused, db_identity_refused; else NULL */
     struct completion completion;
     uint32_t backend_pid; /* 0: it never reached one */
+    struct view access_key_id; /* that the connection logged in with; absent: none */
     int64_t queue_ns;     /* from start until it was handed to a connection */
     int64_t database_ns;  /* from there to ReadyForQuery */
 };

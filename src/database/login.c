@@ -396,7 +396,12 @@ static bool resolve(struct login *l)
     return true;
 }
 
-err login_start(const struct login_options *options)
+void login_abort(struct login *l)
+{
+    finish(l, fail(&db_shutdown));
+}
+
+err login_start(const struct login_options *options, struct login **out)
 {
     const struct service *s = &options->broker->service;
     struct login *l = calloc(1, sizeof *l);
@@ -423,5 +428,7 @@ err login_start(const struct login_options *options)
         uv_close((uv_handle_t *)&l->timer, on_timer_closed);
         return fail(&fault_out_of_memory);
     }
+    if (out != NULL)
+        *out = l;
     return OK;
 }

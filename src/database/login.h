@@ -47,7 +47,12 @@ struct login_options {
     void *arg;
 };
 
-/* fault_out_of_memory, and nothing was begun; else done follows. */
-err login_start(const struct login_options *options) MUST_USE;
+struct login;
+
+/* fault_out_of_memory, and nothing was begun; else done follows.  *out (may be NULL) is good until
+ * done was called. */
+err login_start(const struct login_options *options, struct login **out) MUST_USE;
+/* Ends it now: done is called from within, with db_shutdown. */
+void login_abort(struct login *l);
 
 #endif

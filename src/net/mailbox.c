@@ -2,7 +2,7 @@
 
 #include "base/log.h"
 
-static void run_letters(struct mailbox *m)
+void mailbox_run(struct mailbox *m)
 {
     struct list batch;
 
@@ -20,7 +20,7 @@ static void run_letters(struct mailbox *m)
 
 static void on_wake(uv_async_t *wake)
 {
-    run_letters(CONTAINER_OF(wake, struct mailbox, wake));
+    mailbox_run(CONTAINER_OF(wake, struct mailbox, wake));
 }
 
 void mailbox_init(struct mailbox *m, uv_loop_t *loop)
@@ -43,6 +43,6 @@ void mailbox_post(struct mailbox *m, struct letter *letter, void (*open)(struct 
 
 void mailbox_close(struct mailbox *m)
 {
-    run_letters(m);
+    mailbox_run(m);
     uv_close((uv_handle_t *)&m->wake, NULL);
 }

@@ -1,0 +1,633 @@
+#include "gateway/pipeline.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "audit/event.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "gateway/authorize.h"
+#include "gateway/problem.h"
+
+enum {
+    ARENA_BLOCK_BYTES = 8 * 1024,
+    ARENA_MAX_BYTES = 64 * 1024 * 1024, /* the door's body limit bounds what is put here */
+    IDLE_CALLS_MAX = 256,
+    KEPT_BODY_BYTES = 64 * 1024,
+    APPLICATION_NAME_BYTES = 63, /* NAMEDATALEN - 1; the server would cut it */
+    RETRY_AFTER_S = 1,
+};
+
+static const struct fault pipeline_rate_limited = {
+    "rate_limited", "the caller's calls on this route come faster than its rate_limit",
+    "too many requests; try again later", 429};
+static const struct fault pipeline_draining = {"draining", "the gateway is stopping",
+                                               "the gateway is stopping; try again", 503};
+static const struct fault pipeline_no_row = {"not_found", "the statement returned no row",
+                                             "no such resource", 404};
+
+static const struct result_sink_ops sink_ops;
+static void on_finished(struct db_call *db, const struct db_outcome *outcome);
+
+/* ---- Birth and end ---- */
+
+struct call *call_new(struct worker *w, void (*answered)(struct call *call), void *door)
+{
+    struct list *node = list_pop_front(&w->idle_calls);
+    struct call *call;
+
+    if (node != NULL) {
+        call = LIST_ENTRY(node, struct call, link);
+        w->idle_call_count--;
+    } else {
+        call = calloc(1, sizeof *call);
+        if (call == NULL)
+            return NULL;
+        list_init(&call->link);
+        arena_init(&call->arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
+        buf_init(&call->answer.body, SIZE_MAX / 2);
+    }
+    call->worker = w;
+    call->answered = answered;
+    call->door = door;
+    call->started_ns = time_monotonic_ns();
+    call->snapshot = snapshot_acquire(w->snapshot);
+    snprintf(call->request_id, sizeof call->request_id, "%02x%02x%02x%02x%02x%02x%012llx",
+             w->gateway->boot[0], w->gateway->boot[1], w->gateway->boot[2], w->gateway->boot[3],
+             w->gateway->boot[4], w->index & 0xff,
+             (unsigned long long)(++w->requests & 0xffffffffffff));
+    w->calls++;
+    return call;
+}
+
+void call_free(struct call *call)
+{
+    struct worker *w = call->worker;
+    struct buf body = call->answer.body;
+
+    ENSURE(!call->running);
+    w->calls--;
+    known_caller_release(call->caller);
+    snapshot_release(call->snapshot);
+    arena_reset(&call->arena);
+    if (body.cap > KEPT_BODY_BYTES)
+        buf_clear(&body);
+    buf_reset(&body);
+    struct arena arena = call->arena;
+    *call = (struct call){.arena = arena};
+    call->answer.body = body;
+    list_init(&call->link);
+    if (w->idle_call_count < IDLE_CALLS_MAX) {
+        list_push_front(&w->idle_calls, &call->link);
+        w->idle_call_count++;
+        return;
+    }
+    arena_clear(&call->arena);
+    buf_clear(&call->answer.body);
+    free(call);
+}
+
+void call_abandon(struct call *call)
+{
+    call->door = NULL;
+    if (call->running)
+        db_call_abandon(&call->db);
+    else
+        call_free(call);
+}
+
+/* ---- Answers ---- */
+
+static void add_header(struct answer *a, struct view name, struct view value)
+{
+    ENSURE(a->header_count < ANSWER_HEADERS_MAX);
+    a->headers[a->header_count++] = (struct http_header){name, value};
+}
+
+static void answer_problem(struct call *call, const struct problem *problem)
+{
+    struct answer *a = &call->answer;
+
+    a->status = problem->status;
+    a->content_type = VIEW(PROBLEM_CONTENT_TYPE);
+    buf_reset(&a->body);
+    problem_write(&a->body, problem);
+    if (problem->retry_after_s > 0)
+        add_header(a, VIEW("Retry-After"),
+                   arena_printf(&call->arena, "%lld", (long long)problem->retry_after_s));
+}
+
+static void answer_fault(struct call *call, err why)
+{
+    struct problem p = problem_of(why.fault, view_str(call->request_id));
+
+    if (p.status == 503)
+        p.retry_after_s = RETRY_AFTER_S;
+    answer_problem(call, &p);
+}
+
+void call_refuse(struct call *call, err why)
+{
+    answer_fault(call, why);
+}
+
+static struct audit_call audit_call_of(const struct call *call)
+{
+    return (struct audit_call){view_str(call->request_id), call->trace_id};
+}
+
+static void count_request(struct call *call)
+{
+    const struct compiled_route *r = call->route;
+
+    if (r == NULL)
+        return;
+    metric_add(call->worker->metrics, metric_set_number(r->requests, (unsigned)call->answer.status),
+               1);
+    metric_observe(call->worker->metrics, r->request_seconds,
+                   time_monotonic_ns() - call->started_ns);
+}
+
+static void count_decision(struct call *call, bool allowed, struct view reason)
+{
+    struct view word = allowed ? VIEW("allowed") : reason;
+
+    metric_add(call->worker->metrics, metric_set_word(call->worker->gateway->decisions, word), 1);
+}
+
+/* A refusal to an identified caller: audited, then answered. */
+static bool deny(struct call *call, err why, struct view detail, const struct problem *problem)
+{
+    const struct compiled_route *r = call->route;
+    const struct cached_decision *d = call->decision;
+    struct audit_denial event = {
+        .call = audit_call_of(call),
+        .method = call->request.method,
+        .path = call->request.path,
+        .principal = caller_fragment(call->caller),
+        .source = call->request.source,
+        .decision = d != NULL ? d->fragment : VIEW(""),
+        .target = r != NULL && d != NULL && d->role_index != NO_ROLE
+                      ? r->roles[d->role_index].target
+                      : VIEW(""),
+        .reason = view_str(why.fault->name),
+        .detail = detail,
+        .http_status = problem->status,
+    };
+
+    count_decision(call, false, view_str(why.fault->name));
+    if (!audit_denial(call->worker->audit, &event)) {
+        answer_fault(call, fail(&audit_unavailable));
+    } else {
+        call->outcome_pending = true;
+        answer_problem(call, problem);
+    }
+    count_request(call);
+    return false;
+}
+
+static bool deny_fault(struct call *call, err why)
+{
+    struct problem p = problem_of(why.fault, view_str(call->request_id));
+
+    if (p.status == 503 || p.status == 429)
+        p.retry_after_s = p.retry_after_s > 0 ? p.retry_after_s : RETRY_AFTER_S;
+    return deny(call, why, view_str(why.fault->text), &p);
+}
+
+/* ---- Identify ---- */
+
+static const struct view bearer_challenge = VIEW("Bearer realm=\"sallyport\"");
+
+/* RFC 6750 section 3: without a token only the scheme is named; with a bad one, the error. */
+static void add_challenge(struct call *call, bool token_given)
+{
+    add_header(&call->answer, VIEW("WWW-Authenticate"),
+               token_given ? VIEW("Bearer realm=\"sallyport\", error=\"invalid_token\"")
+                           : bearer_challenge);
+}
+
+static bool refuse_identity(struct call *call, err why, const struct token_check *check)
+{
+    struct problem p = problem_of(why.fault, view_str(call->request_id));
+    struct audit_auth_failure event = {
+        .call = audit_call_of(call),
+        .method = call->request.method,
+        .path = call->request.path,
+        .source = call->request.source,
+        .reason = view_str(why.fault->name),
+        .detail = view_str(why.fault->text),
+        .unverified_issuer = check->issuer_name,
+        .unverified_key_id = check->key_id,
+        .http_status = p.status,
+    };
+
+    count_decision(call, false, view_str(why.fault->name));
+    if (!audit_auth_failure(call->worker->audit, &event)) {
+        answer_fault(call, fail(&audit_unavailable));
+        return false;
+    }
+    call->outcome_pending = true;
+    if (p.status == 503)
+        p.retry_after_s = RETRY_AFTER_S;
+    answer_problem(call, &p);
+    if (p.status == 401)
+        add_challenge(call, call->request.authorization.data != NULL);
+    return false;
+}
+
+static bool identify(struct call *call)
+{
+    struct token_check check = {.count = 0};
+    struct view token;
+
+    err e = bearer_token(call->request.authorization, call->request.authorization_twice, &token);
+    if (!failed(e))
+        e = token_cache_identify(call->worker->tokens, call->snapshot->identity, token,
+                                 call->worker->wall_s, &call->arena, &call->caller, &check);
+    return failed(e) ? refuse_identity(call, e, &check) : true;
+}
+
+/* ---- Authorize and admit ---- */
+
+static bool within_rate(struct call *call, int64_t *retry_after_ms)
+{
+    const struct route *route = call->route->route;
+    const struct principal *p = &call->caller->principal;
+
+    if (route->rate_limit <= 0)
+        return true;
+    struct view key = arena_printf(&call->arena, "%.*s %.*s %.*s %.*s %.*s",
+                                   VIEW_ARG(route->service->name), VIEW_ARG(route->name),
+                                   VIEW_ARG(p->issuer_name), VIEW_ARG(p->client),
+                                   VIEW_ARG(p->subject));
+    return limit_take(call->worker->gateway->limiter, key, route->rate_limit, route->rate_burst,
+                      time_monotonic_ns(), retry_after_ms);
+}
+
+static bool limit_rate(struct call *call)
+{
+    int64_t retry_after_ms = 0;
+
+    if (within_rate(call, &retry_after_ms))
+        return true;
+    struct problem p = problem_of(&pipeline_rate_limited, view_str(call->request_id));
+    p.retry_after_s = (retry_after_ms + 999) / 1000;
+    return deny(call, fail(&pipeline_rate_limited), VIEW(""), &p);
+}
+
+static bool find_route(struct call *call)
+{
+    struct view method = call->request.method;
+
+    switch (router_match(call->snapshot->router, method, call->request.path, &call->match)) {
+    case ROUTER_FOUND:
+        call->route = snapshot_route(call->snapshot, call->match.route);
+        call->head = view_is(method, "HEAD");
+        if (call->route->route->statement.present)
+            return true;
+        call->route = NULL;
+        break;
+    case ROUTER_NO_METHOD: {
+        struct view allow = visible_methods(&call->arena, call->snapshot, call->caller,
+                                            call->request.path, call->match.allow);
+        if (allow.len == 0)
+            break;
+        add_header(&call->answer, VIEW("Allow"), allow);
+        return deny_fault(call, fail(&authorize_no_method));
+    }
+    case ROUTER_NO_PATH:
+        break;
+    }
+    return deny_fault(call, fail(&authorize_no_route));
+}
+
+static bool authorize(struct call *call)
+{
+    err e = authorize_call(&call->arena, call->snapshot, call->caller, call->route,
+                           call->request.method, call->request.named_role, &call->decision);
+
+    if (failed(e))
+        return deny_fault(call, e);
+    if (call->decision->allowed)
+        return true;
+    /* Who may not even see the route learns nothing of it. */
+    return deny_fault(call, fail(!call->decision->visible ? &authorize_no_route
+                                                          : &authorize_denied));
+}
+
+bool pipeline_admit(struct call *call, const struct call_request *request)
+{
+    call->request = *request;
+    call->trace_id = trace_id_of(request->traceparent, request->amzn_trace_id);
+    add_header(&call->answer, VIEW("X-Request-Id"), view_str(call->request_id));
+    if (request->traceparent.data != NULL && call->trace_id.data != NULL)
+        add_header(&call->answer, VIEW("traceparent"), request->traceparent);
+    if (!audit_writable(call->worker->audit)) {
+        answer_fault(call, fail(&audit_unavailable));
+        return false;
+    }
+    if (!identify(call))
+        return false;
+    if (atomic_load_explicit(&call->worker->gateway->draining, memory_order_relaxed))
+        return deny_fault(call, fail(&pipeline_draining));
+    return find_route(call) && authorize(call) && limit_rate(call);
+}
+
+/* ---- Bind and run ---- */
+
+static bool refuse_parameter(struct call *call, err why, const struct parameter_error *error)
+{
+    struct problem p = problem_of(why.fault, view_str(call->request_id));
+
+    p.parameter = error->name;
+    if (error->detail.len > 0)
+        p.detail = error->detail;
+    return deny(call, why, error->detail, &p);
+}
+
+static void add_value(struct buf *b, struct view name, const struct bound_value *v)
+{
+    if (b->len > 1)
+        buf_add_char(b, ',');
+    json_add_string(b, name);
+    buf_add_char(b, ':');
+    if (v->is_null)
+        buf_add_str(b, "null");
+    else
+        json_add_string(b, v->text);
+}
+
+/* The bound values as the audit's JSON object, when the route asks. */
+static struct view values_for_audit(struct call *call, const struct bound_value *bound)
+{
+    const struct statement *st = &call->route->route->statement;
+    struct buf b;
+
+    if (!st->audit_values)
+        return (struct view){NULL, 0};
+    buf_init(&b, 1024 * 1024);
+    buf_add_char(&b, '{');
+    for (size_t i = 0; i < st->parameter_count; i++)
+        add_value(&b, st->parameters[i].name, &bound[i]);
+    buf_add_char(&b, '}');
+    struct view text = buf_failed(&b) ? VIEW("{}") : arena_copy(&call->arena, buf_view(&b));
+    buf_clear(&b);
+    return text;
+}
+
+static bool record_intent(struct call *call, const struct bound_value *bound)
+{
+    const struct audit_intent event = {
+        .call = audit_call_of(call),
+        .method = call->request.method,
+        .principal = caller_fragment(call->caller),
+        .source = call->request.source,
+        .decision = call->decision->fragment,
+        .target = call->route->roles[call->decision->role_index].target,
+        .values = values_for_audit(call, bound),
+    };
+
+    return audit_intent(call->worker->audit, &event);
+}
+
+/* The request id first, so that it is whole however long the subject is. */
+static struct view application_name(struct call *call)
+{
+    struct view subject = call->caller->principal.subject;
+    char *text = arena_alloc(&call->arena, APPLICATION_NAME_BYTES + 1);
+    size_t at = REQUEST_ID_BYTES;
+
+    if (text == NULL)
+        return view_str(call->request_id);
+    memcpy(text, call->request_id, REQUEST_ID_BYTES);
+    text[at++] = ' ';
+    for (size_t i = 0; i < subject.len && at < APPLICATION_NAME_BYTES; i++) {
+        unsigned char c = (unsigned char)subject.data[i];
+        text[at++] = c >= 0x20 && c < 0x7f ? (char)c : '?';
+    }
+    text[at] = '\0';
+    return view_of(text, at);
+}
+
+static void start(struct call *call)
+{
+    const struct compiled_route *r = call->route;
+    const struct cached_decision *d = call->decision;
+
+    call->sink.ops = &sink_ops;
+    call->db.statement = &r->statement;
+    call->db.identity = (struct db_identity){
+        .role = d->role->database_role,
+        .claims = d->claims,
+        .application_name = call->db.identity.application_name,
+        .search_path = r->search_path,
+        .statement_timeout = r->timeout_text,
+        .prepared_key = r->roles[d->role_index].prepared_key,
+    };
+    call->db.sink = &call->sink;
+    call->db.max_rows = r->max_rows;
+    call->db.timeout_ms = r->timeout_ms;
+    call->db.finished = on_finished;
+    call->running = true;
+    db_call_start(&call->db, r->broker, &call->worker->db);
+}
+
+bool pipeline_run(struct call *call, struct view body)
+{
+    const struct compiled_route *r = call->route;
+    size_t declared = r->route->statement.parameter_count;
+    struct bound_value *bound = ARENA_ARRAY(&call->arena, declared + 1, struct bound_value);
+    struct view *values =
+        ARENA_ARRAY(&call->arena, r->statement.parameter_count + 1, struct view);
+    struct parameter_error why = {{NULL, 0}, {NULL, 0}};
+    const struct parameter_input input = {
+        .captures = call->match.captures,
+        .capture_count = call->match.capture_count,
+        .raw_query = call->request.query,
+        .content_type = call->request.content_type,
+        .body = body,
+        .principal = &call->caller->principal,
+        .headers = call->request.headers,
+    };
+
+    if (bound == NULL || values == NULL)
+        return deny_fault(call, fail(&fault_out_of_memory));
+    err e = parameters_bind(&call->arena, r->route, r->types, &input, bound, &why);
+    if (failed(e))
+        return refuse_parameter(call, e, &why);
+    for (size_t i = 0; i < r->statement.parameter_count; i++) {
+        const struct bound_value *v = &bound[r->order[i]];
+        values[i] = v->is_null            ? (struct view){NULL, 0}
+                    : v->text.data == NULL ? VIEW("")
+                                           : v->text;
+    }
+    call->db.values = values;
+    call->db.identity.application_name = application_name(call);
+    if (!record_intent(call, bound)) {
+        answer_fault(call, fail(&audit_unavailable));
+        count_request(call);
+        return false;
+    }
+    count_decision(call, true, VIEW(""));
+    start(call);
+    return true;
+}
+
+/* ---- The result as JSON ---- */
+
+static struct call *call_of_sink(struct result_sink *sink)
+{
+    return CONTAINER_OF(sink, struct call, sink);
+}
+
+static bool on_columns(struct result_sink *sink, const struct column *columns, size_t count)
+{
+    struct call *call = call_of_sink(sink);
+
+    buf_reset(&call->answer.body);
+    return !failed(json_names_init(&call->names, &call->arena, columns, count));
+}
+
+static bool on_row(struct result_sink *sink, const struct cell *cells, size_t count)
+{
+    struct call *call = call_of_sink(sink);
+    struct buf *body = &call->answer.body;
+    enum result_shape shape = call->route->route->statement.result;
+    size_t limit = (size_t)call->route->route->service->max_response_bytes;
+
+    (void)count;
+    if (shape == RESULT_AFFECTED || shape == RESULT_NONE)
+        return true;
+    if (shape == RESULT_MANY)
+        buf_add_char(body, body->len == 0 ? '[' : ',');
+    json_add_row(body, &call->names, cells);
+    return !buf_failed(body) && body->len <= limit;
+}
+
+static const struct result_sink_ops sink_ops = {.columns = on_columns, .row = on_row};
+
+static void answer_result(struct call *call, const struct db_outcome *outcome)
+{
+    struct answer *a = &call->answer;
+
+    a->status = 200;
+    a->content_type = VIEW("application/json");
+    switch (call->route->route->statement.result) {
+    case RESULT_MANY:
+        buf_add_str(&a->body, a->body.len == 0 ? "[]" : "]");
+        break;
+    case RESULT_ONE:
+        if (a->body.len == 0)
+            answer_fault(call, fail(&pipeline_no_row));
+        break;
+    case RESULT_AFFECTED:
+        buf_reset(&a->body);
+        buf_add_str(&a->body, "{\"affected\":");
+        buf_add_u64(&a->body, outcome->completion.rows);
+        buf_add_char(&a->body, '}');
+        break;
+    case RESULT_NONE:
+        buf_reset(&a->body);
+        a->status = 204;
+        a->content_type = (struct view){NULL, 0};
+        break;
+    }
+}
+
+static void log_database_error(const struct call *call, const struct db_outcome *outcome)
+{
+    const struct database_error *e = outcome->reason;
+    unsigned line, column;
+
+    snapshot_sql_place(call->route, e->position, &line, &column);
+    log_warn("statement_failed", outcome->error.fault->text,
+             LOG_STR("request_id", call->request_id),
+             LOG_VIEW("service", call->route->route->service->name),
+             LOG_VIEW("route", call->route->route->name), LOG_STR("sqlstate", e->sqlstate),
+             LOG_INT("line", e->position > 0 ? line : 0), LOG_VIEW("error", e->message));
+}
+
+static void answer_database_error(struct call *call, const struct db_outcome *outcome)
+{
+    const struct database_error *e = outcome->reason;
+    struct problem p = problem_of(outcome->error.fault, view_str(call->request_id));
+
+    if (is_fault(outcome->error, &db_refused)) {
+        struct sqlstate_answer answer = sqlstate_answer(e->sqlstate, true);
+        p.status = answer.status;
+        p.retry_after_s = answer.retry_after_s;
+        p.detail = answer.detail != NULL ? view_str(answer.detail) : (struct view){NULL, 0};
+        p.sqlstate = view_str(e->sqlstate);
+        if (call->route->route->statement.expose_errors) {
+            p.message = e->message;
+            p.hint = e->hint;
+        }
+    }
+    if (p.status >= 500)
+        log_database_error(call, outcome);
+    answer_problem(call, &p);
+}
+
+static void record_outcome(struct call *call, const struct db_outcome *outcome)
+{
+    bool gone = call->door == NULL;
+    struct view reason = failed(outcome->error) ? view_str(outcome->error.fault->name)
+                         : gone                 ? VIEW("client_gone")
+                                                : (struct view){NULL, 0};
+    const struct audit_outcome event = {
+        .call = audit_call_of(call),
+        .http_status = gone ? 499 : call->answer.status,
+        .rows = outcome->completion.rows,
+        .sqlstate = outcome->reason != NULL ? view_str(outcome->reason->sqlstate)
+                                            : (struct view){NULL, 0},
+        .reason = reason,
+        .backend_pid = outcome->backend_pid,
+        .access_key_id = outcome->access_key_id,
+        .response_bytes = gone ? 0 : call->answer.body.len,
+        .queue_us = outcome->queue_ns / 1000,
+        .database_us = outcome->database_ns / 1000,
+        .total_us = (time_monotonic_ns() - call->started_ns) / 1000,
+    };
+
+    /* Refused only when the log has been broken for long; the answer is then held back
+     * (worker.c) until the log can be written again. */
+    (void)audit_outcome(call->worker->audit, &event);
+    call->outcome_pending = true;
+}
+
+/* A read of which nothing was delivered is tried once more. */
+static bool try_again(struct call *call, const struct db_outcome *outcome)
+{
+    if (!is_fault(outcome->error, &db_lost) || call->retried || call->door == NULL ||
+        call->worker->audit_failing)
+        return false;
+    call->retried = true;
+    buf_reset(&call->answer.body);
+    start(call);
+    return true;
+}
+
+static void on_finished(struct db_call *db, const struct db_outcome *outcome)
+{
+    struct call *call = CONTAINER_OF(db, struct call, db);
+
+    if (try_again(call, outcome))
+        return;
+    call->running = false;
+    if (call->worker->audit_failing && failed(outcome->error))
+        answer_fault(call, fail(&audit_unavailable));
+    else if (outcome->reason != NULL)
+        answer_database_error(call, outcome);
+    else if (failed(outcome->error))
+        answer_fault(call, outcome->error);
+    else
+        answer_result(call, outcome);
+    metric_observe(call->worker->metrics, call->route->database_seconds, outcome->database_ns);
+    count_request(call);
+    record_outcome(call, outcome);
+    if (call->door == NULL)
+        call_free(call);
+    else
+        call->answered(call);
+}

@@ -1,0 +1,92 @@
+/*
+ * A configuration made ready to serve: routes with their statements analysed and rewritten, the
+ * router, the issuers, the brokers.  Immutable, counted by reference, swapped whole at a reload.
+ */
+#ifndef SALLYPORT_GATEWAY_SNAPSHOT_H
+#define SALLYPORT_GATEWAY_SNAPSHOT_H
+
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/diag.h"
+#include "base/metrics.h"
+#include "config/config.h"
+#include "database/broker.h"
+#include "database/database.h"
+#include "gateway/parameters.h"
+#include "gateway/router.h"
+#include "identity/identity.h"
+#include "model/entities.h"
+#include "sql_pg/sql_analysis.h"
+#include "sql_pg/sql_named.h"
+
+/* A route as one role runs it. */
+struct route_role {
+    uint8_t prepared_key[DB_KEY_BYTES];
+    struct view target; /* the audit's fragment */
+};
+
+struct compiled_route {
+    const struct route *route;
+    struct sql_named named;
+    struct sql_analysis analysis;
+    const struct parameter_type *types;
+    const size_t *order; /* order[n]: which of the route's parameters is $(n+1) */
+    struct db_statement statement;
+    struct broker *broker; /* NULL in a snapshot that only checks */
+    struct view search_path;
+    struct view timeout_text; /* milliseconds */
+    int64_t timeout_ms;
+    uint32_t max_rows;
+    const struct route_role *roles; /* one for each role of the entities, in their order */
+    struct metric_set *requests;    /* by status */
+    struct metric request_seconds;
+    struct metric database_seconds;
+};
+
+struct compiled_service {
+    const struct service *service;
+    struct compiled_route *routes;
+    struct broker *primary;
+    struct broker *read;
+};
+
+struct snapshot {
+    atomic_int references;
+    struct arena arena;
+    struct entities entities;
+    const struct router *router;
+    struct compiled_service *services;
+    size_t route_count;
+    struct identity *identity;
+    char id[65]; /* SHA-256 of the file, hex */
+    int64_t loaded_at_s;
+};
+
+/* Where brokers and keys come from; all NULL to check a file only. */
+struct snapshot_makers {
+    struct broker *(*broker_for)(void *arg, const struct service *service,
+                                 const struct endpoint *endpoint, const char *access,
+                                 const struct strings *database_roles, struct diagnostics *d);
+    void *arg;
+    const struct identity *previous_identity;
+    struct metrics *metrics;
+};
+
+/*
+ * Loads, checks and compiles the file.  Every mistake goes to the diagnostics, whose arena is the
+ * caller's.  On failure *out is NULL.  Faults: those of entities_load, config_invalid.
+ */
+err snapshot_build(const char *path, const struct snapshot_makers *makers,
+                   struct diagnostics *d, struct snapshot **out) MUST_USE;
+struct snapshot *snapshot_acquire(struct snapshot *s);
+void snapshot_release(struct snapshot *s);
+
+/* The compiled form of a route of this snapshot. */
+const struct compiled_route *snapshot_route(const struct snapshot *s, const struct route *route);
+
+/* Where in the file the statement's character stands, for a message; column 0: unknown. */
+void snapshot_sql_place(const struct compiled_route *r, uint32_t position, unsigned *line,
+                        unsigned *column);
+
+#endif
