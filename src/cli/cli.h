@@ -18,6 +18,11 @@ extern const struct command command_check;
 extern const struct command command_config;
 extern const struct command command_setup;
 extern const struct command command_token;
+extern const struct command command_health;
+extern const struct command command_quit;
+extern const struct command command_reload;
+extern const struct command command_start;
+extern const struct command command_stop;
 extern const struct command command_version;
 
 #endif

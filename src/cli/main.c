@@ -12,6 +12,11 @@ static const struct command *const commands[] = {
     &command_config,
     &command_setup,
     &command_token,
+    &command_health,
+    &command_quit,
+    &command_reload,
+    &command_start,
+    &command_stop,
     &command_version,
 };
 

@@ -424,7 +424,7 @@ void http_door_accept(struct worker *w, int fd, bool tls)
         on_ready(&c->stream);
         return;
     }
-    SSL *ssl = SSL_new(atomic_load(&w->tls));
+    SSL *ssl = w->tls != NULL ? SSL_new(w->tls) : NULL;
     if (ssl == NULL)
         close_client(c);
     else

@@ -7,6 +7,7 @@
 #include "base/time.h"
 #include "gateway/http_door.h"
 #include "gateway/pipeline.h"
+#include "gateway/prepare.h"
 
 enum {
     TICK_MS = 100,
@@ -127,6 +128,8 @@ static void on_tick(uv_timer_t *timer)
     each_broker(w, tick_broker);
     drop_empty_brokers(w);
     http_door_tick(w);
+    if (w->prepare != NULL)
+        prepare_tick(w->prepare);
     if (w->stopping) {
         http_door_drain(w);
         if (w->calls == 0 && list_is_empty(&w->clients))
@@ -141,17 +144,17 @@ struct worker_letter {
     struct worker *worker;
     struct snapshot *snapshot;
     struct broker *broker;
+    struct ssl_ctx_st *tls;
 };
 
-static void send_letter(struct worker *w, struct snapshot *s, struct broker *b,
-                        void (*open)(struct letter *letter))
+static struct worker_letter *new_letter(struct worker *w)
 {
     struct worker_letter *l = calloc(1, sizeof *l);
 
     ENSURE(l != NULL);
-    *l = (struct worker_letter){.worker = w, .snapshot = s, .broker = b};
+    l->worker = w;
     list_init(&l->letter.link);
-    mailbox_post(&w->mailbox, &l->letter, open);
+    return l;
 }
 
 static void open_snapshot(struct letter *letter)
@@ -161,12 +164,36 @@ static void open_snapshot(struct letter *letter)
 
     l->worker->snapshot = l->snapshot;
     snapshot_release(old);
+    if (l->worker->index == 0) {
+        prepare_free(l->worker->prepare);
+        l->worker->prepare = prepare_new(l->worker, l->snapshot);
+    }
     free(l);
 }
 
 void worker_set_snapshot(struct worker *w, struct snapshot *s)
 {
-    send_letter(w, snapshot_acquire(s), NULL, open_snapshot);
+    struct worker_letter *l = new_letter(w);
+
+    l->snapshot = snapshot_acquire(s);
+    mailbox_post(&w->mailbox, &l->letter, open_snapshot);
+}
+
+static void open_tls(struct letter *letter)
+{
+    struct worker_letter *l = CONTAINER_OF(letter, struct worker_letter, letter);
+
+    SSL_CTX_free(l->worker->tls);
+    l->worker->tls = l->tls;
+    free(l);
+}
+
+void worker_set_tls(struct worker *w, struct ssl_ctx_st *tls)
+{
+    struct worker_letter *l = new_letter(w);
+
+    l->tls = tls;
+    mailbox_post(&w->mailbox, &l->letter, open_tls);
 }
 
 static void open_retired(struct letter *letter)
@@ -183,7 +210,10 @@ static void open_retired(struct letter *letter)
 
 void worker_retire_broker(struct worker *w, struct broker *b)
 {
-    send_letter(w, NULL, broker_acquire(b), open_retired);
+    struct worker_letter *l = new_letter(w);
+
+    l->broker = broker_acquire(b);
+    mailbox_post(&w->mailbox, &l->letter, open_retired);
 }
 
 static void close_listeners(struct worker *w)
@@ -214,12 +244,16 @@ static void open_stop(struct letter *letter)
 
 void worker_quit(struct worker *w)
 {
-    send_letter(w, NULL, NULL, open_quit);
+    struct worker_letter *l = new_letter(w);
+
+    mailbox_post(&w->mailbox, &l->letter, open_quit);
 }
 
 void worker_stop(struct worker *w)
 {
-    send_letter(w, NULL, NULL, open_stop);
+    struct worker_letter *l = new_letter(w);
+
+    mailbox_post(&w->mailbox, &l->letter, open_stop);
 }
 
 /* ---- Birth, life and end ---- */
@@ -289,6 +323,7 @@ static void wind_up(struct worker *w)
     close_listeners(w);
     http_door_close_all(w);
     /* From here on no worker starts a call, so none hands a connection to another. */
+    w->gateway->worker_finished(w);
     uv_barrier_wait(&w->gateway->stopped);
     mailbox_run(&w->mailbox);
     each_broker(w, close_broker_here);
@@ -300,8 +335,10 @@ static void wind_up(struct worker *w)
         broker_release_reference(r->broker);
         free(r);
     }
+    prepare_free(w->prepare);
     token_cache_free(w->tokens);
     snapshot_release(w->snapshot);
+    SSL_CTX_free(w->tls);
     free_idle_calls(w);
     uv_close((uv_handle_t *)&w->turn, NULL);
     uv_close((uv_handle_t *)&w->tick, NULL);
@@ -310,7 +347,6 @@ static void wind_up(struct worker *w)
     audit_writer_close(w->audit);
     free(w->listeners);
     OPENSSL_thread_stop();
-    w->gateway->worker_stopped(w->gateway);
 }
 
 static void run(void *arg)

@@ -27,19 +27,23 @@
 struct ssl_ctx_st;
 
 /* What all workers share; outlives them. */
+struct worker;
+
 struct gateway {
     const struct node_config *node;
     struct audit_log *audit;
     struct metrics *metrics;
     struct limiter *limiter;
     struct metric client_connections;
-    struct metric_set *decisions;
+    struct metric_set *decisions; /* denials, by reason */
+    struct metric allowed;
     uint8_t boot[5];            /* of request ids */
     atomic_llong clients;       /* open client connections, all workers */
     atomic_bool draining;
     atomic_bool unready_audit;  /* some worker cannot write its audit */
     uv_barrier_t stopped;       /* no worker winds up before all have stopped serving */
-    void (*worker_stopped)(struct gateway *g); /* on that worker's thread, at its very end */
+    /* On the worker's thread: it has stopped serving and waits at the barrier. */
+    void (*worker_finished)(struct worker *w);
 };
 
 struct worker_listener {
@@ -54,13 +58,13 @@ struct worker {
     unsigned index;
     struct db_worker db;
     struct metrics_shard *metrics;
-    struct ssl_ctx_st *_Atomic tls; /* of the HTTP door; a reload may change it */
     uv_thread_t thread;
     uv_loop_t loop;
     struct mailbox mailbox;
     /* This thread only. */
     uv_prepare_t turn;
     uv_timer_t tick;
+    struct ssl_ctx_st *tls; /* of the HTTP door; NULL: every listen is plain */
     struct audit_writer *audit;
     bool audit_failing;
     struct list database_flush; /* streams */
@@ -76,6 +80,8 @@ struct worker {
     struct list retired; /* struct retired_broker: closed, not yet empty */
     uint64_t requests;   /* ever: of request ids */
     size_t calls;        /* in flight */
+    struct prepare_run *prepare; /* of the snapshot; the first worker's alone */
+    struct letter finished;
     int64_t now_ns;      /* of this turn, for timeouts */
     int64_t wall_s;
     char date[HTTP_DATE_BYTES];
@@ -93,6 +99,8 @@ err worker_start(struct worker *w) MUST_USE;
 
 /* From the control thread; each takes effect on the worker's thread. */
 void worker_set_snapshot(struct worker *w, struct snapshot *s); /* takes a reference of its own */
+/* Takes one reference of the context over. */
+void worker_set_tls(struct worker *w, struct ssl_ctx_st *tls);
 void worker_retire_broker(struct worker *w, struct broker *b);
 void worker_quit(struct worker *w); /* no new connections; ends when the last call is answered */
 void worker_stop(struct worker *w); /* ends now */

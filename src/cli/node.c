@@ -1,0 +1,90 @@
+#include "cli/node.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/time.h"
+#include "config/config.h"
+
+bool cli_load_node(struct arena *arena, const char *conf_file, struct node_config *out)
+{
+    const struct node_config_sources sources = {.environment = environ, .conf_file = conf_file};
+    struct diagnostics d = {.arena = arena};
+
+    err e = node_config_load(arena, &sources, out, &d);
+    diag_print(&d, STDERR_FILENO);
+    if (failed(e))
+        fprintf(stderr, "Error: %s\n", e.fault->text);
+    return !failed(e);
+}
+
+static void pid_path(const struct node_config *node, char out[CLI_PATH_BYTES])
+{
+    snprintf(out, CLI_PATH_BYTES, "%.*s/sallyport.pid", VIEW_ARG(node->prefix));
+}
+
+int cli_claim_prefix(const struct node_config *node)
+{
+    char path[CLI_PATH_BYTES], prefix[CLI_PATH_BYTES];
+
+    snprintf(prefix, sizeof prefix, "%.*s", VIEW_ARG(node->prefix));
+    if (mkdir(prefix, 0700) != 0 && errno != EEXIST) {
+        fprintf(stderr, "Error: the prefix %s could not be made: %s\n", prefix, strerror(errno));
+        return -1;
+    }
+    pid_path(node, path);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        fprintf(stderr, "Error: %s: %s\n", path, strerror(errno));
+        return -1;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        fprintf(stderr, "Error: sallyport is already running in %s\n", prefix);
+        close(fd);
+        return -1;
+    }
+    if (ftruncate(fd, 0) != 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0) {
+        fprintf(stderr, "Error: %s: %s\n", path, strerror(errno));
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+pid_t cli_running(const struct node_config *node)
+{
+    char path[CLI_PATH_BYTES], text[32] = "";
+    uint64_t pid = 0;
+
+    pid_path(node, path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    bool free_lock = flock(fd, LOCK_SH | LOCK_NB) == 0;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (free_lock || n <= 0)
+        return 0;
+    struct view line;
+    view_cut(view_of(text, (size_t)n), '\n', &line);
+    return view_to_u64(line, INT32_MAX, &pid) ? (pid_t)pid : 0;
+}
+
+bool cli_wait_end(const struct node_config *node, int64_t timeout_ms)
+{
+    int64_t end_ns = time_monotonic_ns() + timeout_ms * 1000000;
+
+    while (cli_running(node) != 0) {
+        if (time_monotonic_ns() > end_ns)
+            return false;
+        poll(NULL, 0, 20);
+    }
+    return true;
+}

@@ -1,0 +1,29 @@
+/* What several commands share: the node's configuration, and the process that runs it. */
+#ifndef SALLYPORT_CLI_NODE_H
+#define SALLYPORT_CLI_NODE_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "model/node.h"
+
+enum { CLI_PATH_BYTES = 4096 };
+
+/* Loads it, printing every mistake and warning; false when there are mistakes.  conf_file may be
+ * NULL.  *out lives in the arena. */
+bool cli_load_node(struct arena *arena, const char *conf_file, struct node_config *out);
+
+/*
+ * PREFIX/sallyport.pid holds the running process's id, and its lock: whoever holds the lock runs,
+ * whatever the file says.
+ */
+/* Takes the lock and writes the pid; the descriptor stays open as long as the process runs.
+ * -1 with a message when another one runs there, or the file cannot be written. */
+int cli_claim_prefix(const struct node_config *node);
+/* The running process of this prefix; 0: none. */
+pid_t cli_running(const struct node_config *node);
+/* Waits until it has ended, at most so long. */
+bool cli_wait_end(const struct node_config *node, int64_t timeout_ms);
+
+#endif

@@ -1,0 +1,227 @@
+/* sallyport start: serves, in the foreground, until a signal ends it. */
+#include <getopt.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "admin/status.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/node.h"
+#include "gateway/control.h"
+
+static const char usage[] =
+    "usage: sallyport start [-c SALLYPORT.CONF]\n"
+    "\n"
+    "Serves in the foreground until SIGTERM (stop), SIGQUIT (finish the calls in flight first);\n"
+    "SIGHUP loads the configuration anew.\n"
+    "\n"
+    "  -c, --conf FILE   the node's configuration; by default /etc/sallyport/sallyport.conf\n"
+    "  -h, --help        this text\n";
+
+enum { UPSTREAMS_SHOWN = 256, AUDIT_SAMPLE_LABELS = 1 };
+
+/* ---- What the status server and the scrape report ---- */
+
+static void report_issuers(struct control *c, struct arena *arena, struct status_report *out)
+{
+    const struct identity *id = c->snapshot->identity;
+    size_t count = identity_issuer_count(id);
+    struct status_issuer *issuers = ARENA_ARRAY(arena, count + 1, struct status_issuer);
+    int64_t now_ms = time_monotonic_ns() / 1000000;
+
+    if (issuers == NULL)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        struct issuer_status s;
+        identity_issuer_status(id, i, &s);
+        issuers[i] = (struct status_issuer){
+            .name = s.name,
+            .keys_loaded = s.keys > 0,
+            .keys_age_s = s.last_success_ms >= 0 ? (now_ms - s.last_success_ms) / 1000 : -1,
+            .last_error = failed(s.last_error) ? view_str(s.last_error.fault->text)
+                                               : (struct view){NULL, 0},
+        };
+    }
+    out->issuers = issuers;
+    out->issuer_count = count;
+}
+
+static void report_services(struct control *c, struct arena *arena, struct status_report *out)
+{
+    struct upstream_status *all = ARENA_ARRAY(arena, UPSTREAMS_SHOWN, struct upstream_status);
+    struct status_service *services = ARENA_ARRAY(arena, UPSTREAMS_SHOWN, struct status_service);
+
+    if (all == NULL || services == NULL)
+        return;
+    size_t count = control_upstreams(c, all, UPSTREAMS_SHOWN);
+    for (size_t i = 0; i < count; i++)
+        services[i] = (struct status_service){
+            .name = view_is(all[i].access, "primary")
+                        ? all[i].service
+                        : arena_printf(arena, "%.*s (%.*s)", VIEW_ARG(all[i].service),
+                                       VIEW_ARG(all[i].access)),
+            .reachable = all[i].last_error.data == NULL,
+            .last_error = all[i].last_error,
+            .connections = all[i].counts.total - all[i].counts.pending,
+            .idle = all[i].counts.idle,
+            .waiting = all[i].counts.waiting,
+        };
+    out->services = services;
+    out->service_count = count;
+}
+
+static void report(void *arg, struct arena *arena, struct status_report *out)
+{
+    struct control *c = arg;
+    struct audit_counters audit;
+
+    audit_log_counters(c->gateway.audit, &audit);
+    out->configured = c->snapshot != NULL;
+    out->configuration_id = view_str(c->configuration_id);
+    out->configured_at_s = c->configured_at_s;
+    out->draining = c->stopping;
+    out->audit_working = audit.writable && !atomic_load(&c->gateway.unready_audit);
+    out->workers = c->worker_count;
+    out->client_connections = atomic_load(&c->gateway.clients);
+    if (c->snapshot == NULL)
+        return;
+    report_issuers(c, arena, out);
+    report_services(c, arena, out);
+}
+
+static void collect_pools(struct control *c, struct metrics_output *out)
+{
+    struct upstream_status all[UPSTREAMS_SHOWN];
+    size_t count = control_upstreams(c, all, UPSTREAMS_SHOWN);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct broker_counts *n = &all[i].counts;
+        const struct view idle[] = {all[i].service, all[i].access, VIEW("idle")};
+        const struct view busy[] = {all[i].service, all[i].access, VIEW("busy")};
+        const struct view login[] = {all[i].service, all[i].access, VIEW("login")};
+        const struct view waiting[] = {all[i].service};
+        out->sample(out, METRIC_POOL_CONNECTIONS, idle, 3, n->idle);
+        out->sample(out, METRIC_POOL_CONNECTIONS, busy, 3, n->total - n->pending - n->idle);
+        out->sample(out, METRIC_POOL_CONNECTIONS, login, 3, n->pending);
+        if (view_is(all[i].access, "primary"))
+            out->sample(out, METRIC_POOL_WAITING, waiting, 1, n->waiting);
+    }
+}
+
+static void collect(void *arg, struct metrics_output *out)
+{
+    struct control *c = arg;
+    struct audit_counters audit;
+    const struct view every[] = {VIEW("all")};
+
+    audit_log_counters(c->gateway.audit, &audit);
+    out->sample(out, METRIC_AUDIT_RECORDS, every, 1, (double)audit.records);
+    out->sample(out, METRIC_AUDIT_WRITE_FAILURES, NULL, 0, (double)audit.failures);
+    collect_pools(c, out);
+    for (size_t i = 0; c->snapshot != NULL && i < identity_issuer_count(c->snapshot->identity);
+         i++) {
+        struct issuer_status s;
+        identity_issuer_status(c->snapshot->identity, i, &s);
+        const struct view issuer[] = {s.name};
+        if (s.last_success_ms >= 0)
+            out->sample(out, METRIC_ISSUER_KEYS_AGE, issuer, 1,
+                        (double)(time_monotonic_ns() / 1000000 - s.last_success_ms) / 1000);
+    }
+}
+
+/* ---- The command ---- */
+
+static void close_status(void *arg)
+{
+    status_server_close(arg, NULL, NULL);
+}
+
+static void set_up_log(const struct node_config *node)
+{
+    enum log_level level;
+
+    if (log_level_by_name(node->log_level, &level))
+        log_set_level(level);
+    log_set_format(view_is(node->log_format, "json")   ? LOG_FORMAT_JSON
+                   : view_is(node->log_format, "text") ? LOG_FORMAT_TEXT
+                                                       : LOG_FORMAT_AUTO);
+}
+
+static bool open_status(struct control *c, const struct node_config *node)
+{
+    struct status_server *server = NULL;
+    char detail[256] = "", name[256];
+
+    snprintf(name, sizeof name, "%.*s", VIEW_ARG(node->node_name));
+    const struct status_source source = {
+        .report = report, .arg = c, .metrics = c->gateway.metrics, .node_name = name};
+    if (!metrics_add_source(c->gateway.metrics, collect, c))
+        return false;
+    err e = status_server_new(&c->loop, node->status_listen, &source, &server, detail,
+                              sizeof detail);
+    if (failed(e)) {
+        fprintf(stderr, "Error: status_listen: %s%s%s\n", e.fault->text, detail[0] ? ": " : "",
+                detail);
+        return false;
+    }
+    control_on_end(c, close_status, server);
+    return true;
+}
+
+static int serve(const char *conf_file)
+{
+    static struct control control;
+    struct node_config node;
+    struct arena arena;
+
+    arena_init(&arena, 16 * 1024, 16 * 1024 * 1024);
+    if (!cli_load_node(&arena, conf_file, &node))
+        return 1;
+    if (node.declarative_config.len == 0) {
+        fputs("Error: there is nothing to serve: set declarative_config\n", stderr);
+        return 1;
+    }
+    set_up_log(&node);
+    int claim = cli_claim_prefix(&node);
+    if (claim < 0)
+        return 1;
+    if (!control_start(&control, &node))
+        return 1;
+    if (!open_status(&control, &node))
+        return 1;
+    log_notice("started", "sallyport " SALLYPORT_VERSION " serves",
+               LOG_INT("workers", (int64_t)control.worker_count),
+               LOG_INT("routes", (int64_t)control.snapshot->route_count),
+               LOG_VIEW("audit", node.audit_directory));
+    int code = control_run(&control);
+    close(claim);
+    arena_clear(&arena);
+    return code;
+}
+
+static int run(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"conf", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
+    const char *conf_file = NULL;
+    int option;
+
+    while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(usage, stdout);
+            return 0;
+        }
+        if (option != 'c') {
+            fputs(usage, stderr);
+            return 1;
+        }
+        conf_file = optarg;
+    }
+    if (optind < argc) {
+        fputs(usage, stderr);
+        return 1;
+    }
+    return serve(conf_file);
+}
+
+const struct command command_start = {"start", "serves until a signal ends it", run};

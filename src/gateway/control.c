@@ -1,0 +1,541 @@
+#include "gateway/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/secret.h"
+#include "base/time.h"
+#include "crypto/hash.h"
+#include "crypto/random.h"
+#include "crypto/tls.h"
+#include "gateway/upstream.h"
+#include "net/net.h"
+
+#include <openssl/ssl.h>
+
+enum { ANCHOR_MS = 1000, LIMITER_BUCKETS = 100000, PATH_BYTES = 4096 };
+
+/* Amazon's bundle for all regions, as its documentation offers it for download; the package of no
+ * distribution holds it, so the operator puts it there (docs). */
+#define RDS_BUNDLE_FILE "/etc/sallyport/rds-global-bundle.pem"
+
+static void say(const char *what, const char *more)
+{
+    fprintf(stderr, "Error: %s%s%s\n", what, more[0] != '\0' ? ": " : "", more);
+}
+
+static void text_of(struct view v, char *out, size_t size)
+{
+    snprintf(out, size, "%.*s", VIEW_ARG(v));
+}
+
+/* ---- Configuration ---- */
+
+static bool hash_file(const char *path, char out[65])
+{
+    struct sha256 h = {0};
+    uint8_t digest[SHA256_BYTES];
+    char chunk[16 * 1024];
+    ssize_t n;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return false;
+    sha256_init(&h);
+    while ((n = read(fd, chunk, sizeof chunk)) > 0)
+        sha256_add(&h, view_of(chunk, (size_t)n));
+    close(fd);
+    sha256_end(&h, digest);
+    sha256_clear(&h);
+    for (size_t i = 0; i < SHA256_BYTES; i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    return n == 0;
+}
+
+static void record_change(struct control *c, const char *cause, const char *hash, bool applied,
+                          const struct diagnostics *d)
+{
+    const struct diagnostic *first = d->first;
+    const struct snapshot *s = c->snapshot;
+
+    while (first != NULL && first->severity != SEVERITY_ERROR)
+        first = first->next;
+    const struct audit_config_change event = {
+        .file = view_str(c->yaml_path),
+        .sha256 = view_str(hash),
+        .cause = view_str(cause),
+        .applied = applied,
+        .errors = d->errors,
+        .detail = first != NULL ? first->text : (struct view){NULL, 0},
+        .services = applied ? s->entities.service_count : 0,
+        .routes = applied ? s->route_count : 0,
+        .roles = applied ? s->entities.role_count : 0,
+    };
+    audit_config_change(c->audit, &event);
+    (void)!failed(audit_flush(c->audit));
+}
+
+static void log_mistakes(const struct diagnostics *d)
+{
+    for (const struct diagnostic *e = d->first; e != NULL; e = e->next)
+        log_write(e->severity == SEVERITY_ERROR ? LOG_ERROR : LOG_WARN, "configuration",
+                  e->severity == SEVERITY_ERROR ? "a mistake in the configuration"
+                                                : "a doubt about the configuration",
+                  (struct log_field[]){LOG_VIEW("file", e->file), LOG_INT("line", e->line),
+                                       LOG_INT("column", e->column), LOG_VIEW("text", e->text)},
+                  4);
+}
+
+static void take_snapshot(struct control *c, struct snapshot *s, const char *hash)
+{
+    snapshot_release(c->snapshot);
+    c->snapshot = s;
+    c->configured_at_s = s->loaded_at_s;
+    snprintf(c->configuration_id, sizeof c->configuration_id, "%s", hash);
+    for (size_t i = 0; i < c->worker_count; i++)
+        worker_set_snapshot(&c->workers[i], s);
+    key_refresher_set_identity(c->refresher, s->identity);
+    uv_async_send(&c->keys_wake);
+    upstreams_sweep(c);
+}
+
+static bool load(struct control *c, const char *cause, bool at_start)
+{
+    struct arena arena;
+    char hash[65] = "";
+    struct snapshot *s = NULL;
+
+    arena_init(&arena, 16 * 1024, 64 * 1024 * 1024);
+    struct diagnostics d = {.arena = &arena};
+    const struct snapshot_makers makers = {
+        .broker_for = upstream_broker_for,
+        .arg = c,
+        .previous_identity = c->snapshot != NULL ? c->snapshot->identity : NULL,
+        .metrics = c->gateway.metrics,
+    };
+    hash_file(c->yaml_path, hash);
+    err e = snapshot_build(c->yaml_path, &makers, &d, &s);
+    if (at_start)
+        diag_print(&d, STDERR_FILENO);
+    else
+        log_mistakes(&d);
+    if (!failed(e))
+        take_snapshot(c, s, hash);
+    else
+        upstreams_sweep(c); /* brokers that only the refused one would have used */
+    record_change(c, cause, hash, !failed(e), &d);
+    if (failed(e) && at_start)
+        say(e.fault->text, c->yaml_path);
+    arena_clear(&arena);
+    return !failed(e);
+}
+
+static void reload_certificate(struct control *c);
+
+bool control_reload(struct control *c, const char *cause)
+{
+    bool good = load(c, cause, false);
+
+    if (good) {
+        reload_certificate(c);
+        log_notice("configuration_loaded", "the configuration was loaded and is served",
+                   LOG_STR("cause", cause), LOG_INT("routes", (int64_t)c->snapshot->route_count));
+    } else {
+        log_error("configuration_refused",
+                  "the configuration has mistakes; the one before goes on being served",
+                  LOG_STR("cause", cause), LOG_STR("file", c->yaml_path));
+    }
+    return good;
+}
+
+/* ---- The door's certificate ---- */
+
+static err load_certificate(struct control *c, SSL_CTX **out)
+{
+    char cert[PATH_BYTES], key[PATH_BYTES];
+
+    *out = NULL;
+    if (c->node->ssl_cert.len == 0)
+        return OK;
+    text_of(c->node->ssl_cert, cert, sizeof cert);
+    text_of(c->node->ssl_cert_key, key, sizeof key);
+    return tls_server_context_new(cert, key, out);
+}
+
+static void give_certificate(struct control *c, SSL_CTX *tls)
+{
+    for (size_t i = 0; i < c->worker_count; i++) {
+        if (tls != NULL)
+            SSL_CTX_up_ref(tls);
+        worker_set_tls(&c->workers[i], tls);
+    }
+    SSL_CTX_free(tls);
+}
+
+/* A renewed certificate is served without a restart; one that cannot be read changes nothing. */
+static void reload_certificate(struct control *c)
+{
+    SSL_CTX *tls = NULL;
+    err e = load_certificate(c, &tls);
+
+    if (failed(e))
+        log_error("certificate_refused", "ssl_cert or ssl_cert_key cannot be loaded; the one "
+                  "before goes on being served", LOG_STR("reason", e.fault->text));
+    else
+        give_certificate(c, tls);
+}
+
+/* ---- Keys ---- */
+
+static void tick_keys(struct control *c);
+
+static void on_keys_timer(uv_timer_t *timer)
+{
+    tick_keys(timer->data);
+}
+
+static void tick_keys(struct control *c)
+{
+    if (c->stopping)
+        return;
+    int64_t now_ms = time_monotonic_ns() / 1000000;
+    int64_t next_ms = key_refresher_tick(c->refresher, now_ms);
+    if (next_ms == INT64_MAX)
+        return;
+    uv_update_time(&c->loop);
+    uv_timer_start(&c->keys, on_keys_timer, next_ms > now_ms ? (uint64_t)(next_ms - now_ms) : 1, 0);
+}
+
+static void on_keys_wake(uv_async_t *wake)
+{
+    tick_keys(wake->data);
+}
+
+static void wake_keys(void *arg)
+{
+    uv_async_send(&((struct control *)arg)->keys_wake);
+}
+
+/* ---- The end ---- */
+
+static void on_all_finished(struct control *c)
+{
+    upstreams_abort(c);
+    uv_barrier_wait(&c->gateway.stopped);
+    for (size_t i = 0; i < c->worker_count; i++)
+        worker_join(&c->workers[i]);
+    uv_stop(&c->loop);
+}
+
+static void open_finished(struct letter *letter)
+{
+    struct worker *w = CONTAINER_OF(letter, struct worker, finished);
+    struct control *c = CONTAINER_OF(w->gateway, struct control, gateway);
+
+    if (++c->workers_stopped == c->worker_count)
+        on_all_finished(c);
+}
+
+static void worker_finished(struct worker *w)
+{
+    struct control *c = CONTAINER_OF(w->gateway, struct control, gateway);
+
+    mailbox_post(&c->mailbox, &w->finished, open_finished);
+}
+
+static void stop_now(struct control *c)
+{
+    for (size_t i = 0; i < c->worker_count; i++)
+        worker_stop(&c->workers[i]);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+    log_warn("shutdown_timeout", "calls were still in flight at shutdown_timeout_ms; they end now");
+    stop_now(timer->data);
+}
+
+static void begin_end(struct control *c, const char *reason, bool graceful)
+{
+    bool again = c->stopping;
+
+    c->stopping = true;
+    c->stop_reason = reason;
+    atomic_store(&c->gateway.draining, true);
+    log_notice("stopping", graceful ? "finishing the calls in flight" : "stopping",
+               LOG_STR("reason", reason));
+    if (!graceful) {
+        stop_now(c);
+    } else if (!again) {
+        for (size_t i = 0; i < c->worker_count; i++)
+            worker_quit(&c->workers[i]);
+        uv_update_time(&c->loop);
+        uv_timer_start(&c->deadline, on_deadline, (uint64_t)c->node->shutdown_timeout_ms, 0);
+    }
+}
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+    struct control *c = signal->data;
+
+    switch (number) {
+    case SIGHUP:
+        if (!c->stopping)
+            control_reload(c, "SIGHUP");
+        break;
+    case SIGQUIT:
+        begin_end(c, "SIGQUIT", true);
+        break;
+    default:
+        begin_end(c, number == SIGINT ? "SIGINT" : "SIGTERM", false);
+        break;
+    }
+}
+
+/* ---- Upkeep ---- */
+
+static void on_second(uv_timer_t *timer)
+{
+    struct control *c = timer->data;
+
+    (void)!failed(audit_flush(c->audit));
+    (void)!failed(audit_anchor_write(c->gateway.audit));
+}
+
+static void on_turn(uv_prepare_t *turn)
+{
+    stream_flush_all(&((struct control *)turn->data)->flush_list);
+}
+
+/* ---- The start ---- */
+
+static bool make_prefix(const struct node_config *node)
+{
+    char path[PATH_BYTES];
+
+    text_of(node->prefix, path, sizeof path);
+    if (mkdir(path, 0700) == 0 || errno == EEXIST)
+        return true;
+    char more[PATH_BYTES + 64];
+    snprintf(more, sizeof more, "%.*s: %s", VIEW_ARG(node->prefix), strerror(errno));
+    say("the prefix could not be made", more);
+    return false;
+}
+
+static bool open_audit(struct control *c)
+{
+    char detail[256] = "";
+    const struct audit_options options = {
+        .directory = c->node->audit_directory,
+        .node = c->node->node_name,
+        .fsync = c->node->audit_fsync,
+        .rotate_bytes = c->node->audit_rotate_bytes,
+    };
+
+    err e = audit_log_open(&options, &c->gateway.audit, detail);
+    if (!failed(e))
+        e = audit_writer_open(c->gateway.audit, AUDIT_CONTROL_WRITER, &c->audit);
+    if (failed(e)) {
+        say(e.fault->text, detail);
+        return false;
+    }
+    const struct audit_start event = {.version = VIEW(SALLYPORT_VERSION),
+                                      .workers = c->worker_count,
+                                      .pid = getpid()};
+    audit_start(c->audit, &event);
+    return true;
+}
+
+static void init_loop(struct control *c)
+{
+    static const int numbers[] = {SIGHUP, SIGQUIT, SIGTERM, SIGINT};
+
+    ENSURE(uv_loop_init(&c->loop) == 0);
+    mailbox_init(&c->mailbox, &c->loop);
+    list_init(&c->flush_list);
+    list_init(&c->upstreams);
+    ENSURE(uv_prepare_init(&c->loop, &c->turn) == 0);
+    uv_prepare_start(&c->turn, on_turn);
+    ENSURE(uv_async_init(&c->loop, &c->keys_wake, on_keys_wake) == 0);
+    uv_timer_init(&c->loop, &c->second);
+    uv_timer_init(&c->loop, &c->keys);
+    uv_timer_init(&c->loop, &c->logins);
+    uv_timer_init(&c->loop, &c->deadline);
+    c->turn.data = c->second.data = c->keys.data = c->logins.data = c->deadline.data = c;
+    c->keys_wake.data = c;
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        ENSURE(uv_signal_init(&c->loop, &c->signals[i]) == 0);
+        c->signals[i].data = c;
+        uv_signal_start(&c->signals[i], on_signal, numbers[i]);
+    }
+    uv_timer_start(&c->second, on_second, ANCHOR_MS, ANCHOR_MS);
+}
+
+static bool open_sources(struct control *c)
+{
+    const struct key_refresher_options options = {NULL, wake_keys, c};
+    struct key_refresher_options with_fetcher = options;
+
+    c->credentials_error = credentials_from_environment(getenv, &c->credentials);
+    if (failed(c->credentials_error) &&
+        !is_fault(c->credentials_error, &aws_credentials_absent)) {
+        say(c->credentials_error.fault->text, "");
+        return false;
+    }
+    c->fetcher = net_fetcher_new(&c->loop);
+    if (c->fetcher == NULL)
+        return false;
+    with_fetcher.fetcher = net_fetcher_base(c->fetcher);
+    return !failed(key_refresher_new(&with_fetcher, &c->refresher));
+}
+
+static bool open_gateway(struct control *c)
+{
+    struct gateway *g = &c->gateway;
+
+    g->node = c->node;
+    g->metrics = metrics_new(c->worker_count + 1);
+    g->limiter = limiter_new(LIMITER_BUCKETS);
+    if (g->metrics == NULL || g->limiter == NULL)
+        return false;
+    g->client_connections = metrics_series(g->metrics, METRIC_CLIENT_CONNECTIONS, NULL, 0);
+    c->token_mints = metrics_series(g->metrics, METRIC_TOKEN_MINTS, NULL, 0);
+    const struct view decision[] = {VIEW("deny")}, allow[] = {VIEW("allow")};
+    g->decisions = metrics_set(g->metrics, METRIC_DECISIONS, decision, 1);
+    const struct view allowed[] = {allow[0], VIEW("allowed")};
+    g->allowed = metrics_series(g->metrics, METRIC_DECISIONS, allowed, 2);
+    random_bytes(g->boot, sizeof g->boot);
+    g->worker_finished = worker_finished;
+    return uv_barrier_init(&g->stopped, (unsigned)c->worker_count + 1) == 0;
+}
+
+static bool listen_all(struct control *c)
+{
+    const struct listens *l = &c->node->proxy_listen;
+
+    for (size_t i = 0; i < l->count; i++) {
+        char place[128];
+        snprintf(place, sizeof place, "%.*s:%u", VIEW_ARG(l->items[i].host), l->items[i].port);
+        err e = listener_probe(l->items[i].host, l->items[i].port);
+        for (size_t w = 0; w < c->worker_count && !failed(e); w++) {
+            int fd = -1;
+            e = listener_open(l->items[i].host, l->items[i].port, &fd);
+            if (!failed(e))
+                e = worker_listen(&c->workers[w], fd, l->items[i].tls);
+        }
+        if (failed(e)) {
+            char more[256];
+            snprintf(more, sizeof more, "%s: %s", place, e.fault->text);
+            say("proxy_listen", more);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool make_workers(struct control *c)
+{
+    c->workers = calloc(c->worker_count, sizeof *c->workers);
+    c->db_workers = calloc(c->worker_count, sizeof(struct db_worker *));
+    if (c->workers == NULL || c->db_workers == NULL)
+        return false;
+    for (size_t i = 0; i < c->worker_count; i++) {
+        err e = worker_init(&c->workers[i], &c->gateway, (unsigned)i);
+        if (!failed(e))
+            e = worker_reserve(&c->workers[i], c->node->proxy_listen.count);
+        if (failed(e)) {
+            say("a worker could not be made", e.fault->text);
+            return false;
+        }
+        list_init(&c->workers[i].finished.link);
+        c->db_workers[i] = &c->workers[i].db;
+    }
+    return true;
+}
+
+bool control_start(struct control *c, const struct node_config *node)
+{
+    SSL_CTX *tls = NULL;
+    char *yaml = malloc(PATH_BYTES);
+
+    *c = (struct control){.node = node, .yaml_path = yaml, .stop_reason = "unknown"};
+    if (yaml == NULL)
+        return false;
+    text_of(node->declarative_config, yaml, PATH_BYTES);
+    snprintf(c->rds_bundle, sizeof c->rds_bundle, "%s", RDS_BUNDLE_FILE);
+    c->worker_count = node->workers > 0 ? (size_t)node->workers : (size_t)uv_available_parallelism();
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (!make_prefix(node))
+        return false;
+    err e = load_certificate(c, &tls);
+    if (failed(e)) {
+        say("ssl_cert, ssl_cert_key", e.fault->text);
+        return false;
+    }
+    init_loop(c);
+    if (!open_gateway(c) || !open_audit(c) || !make_workers(c) || !open_sources(c) ||
+        !listen_all(c)) {
+        SSL_CTX_free(tls);
+        return false;
+    }
+    give_certificate(c, tls);
+    if (!load(c, "start", true))
+        return false;
+    for (size_t i = 0; i < c->worker_count; i++)
+        ENSURE(!failed(worker_start(&c->workers[i])));
+    tick_keys(c);
+    return true;
+}
+
+void control_on_end(struct control *c, void (*end)(void *arg), void *arg)
+{
+    c->end = end;
+    c->end_arg = arg;
+}
+
+static void close_handles(struct control *c)
+{
+    for (size_t i = 0; i < COUNT_OF(c->signals); i++)
+        uv_close((uv_handle_t *)&c->signals[i], NULL);
+    uv_close((uv_handle_t *)&c->turn, NULL);
+    uv_close((uv_handle_t *)&c->second, NULL);
+    uv_close((uv_handle_t *)&c->keys, NULL);
+    uv_close((uv_handle_t *)&c->keys_wake, NULL);
+    uv_close((uv_handle_t *)&c->logins, NULL);
+    uv_close((uv_handle_t *)&c->deadline, NULL);
+    mailbox_close(&c->mailbox);
+    net_fetcher_close(c->fetcher, NULL, NULL);
+    if (c->end != NULL)
+        c->end(c->end_arg);
+    uv_run(&c->loop, UV_RUN_DEFAULT);
+}
+
+int control_run(struct control *c)
+{
+    while (c->workers_stopped < c->worker_count)
+        uv_run(&c->loop, UV_RUN_DEFAULT);
+    const struct audit_stop event = {.reason = view_str(c->stop_reason)};
+    audit_stop(c->audit, &event);
+    close_handles(c);
+    key_refresher_free(c->refresher);
+    snapshot_release(c->snapshot);
+    upstreams_free(c);
+    audit_writer_close(c->audit);
+    audit_log_close(c->gateway.audit);
+    credentials_release(c->credentials);
+    limiter_free(c->gateway.limiter);
+    metrics_free(c->gateway.metrics);
+    uv_barrier_destroy(&c->gateway.stopped);
+    ENSURE(uv_loop_close(&c->loop) == 0);
+    free(c->workers);
+    free(c->db_workers);
+    free((char *)(uintptr_t)c->yaml_path);
+    log_notice("stopped", "stopped", LOG_STR("reason", c->stop_reason));
+    return 0;
+}

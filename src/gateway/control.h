@@ -1,0 +1,74 @@
+/*
+ * The control thread: signals, configuration, issuers' keys, logins to databases, anchors of the
+ * audit.  Whatever waits for the world waits here, so that no worker does.
+ */
+#ifndef SALLYPORT_GATEWAY_CONTROL_H
+#define SALLYPORT_GATEWAY_CONTROL_H
+
+#include <uv.h>
+
+#include "aws/credentials.h"
+#include "base/diag.h"
+#include "gateway/worker.h"
+#include "identity/key_refresher.h"
+#include "net/fetch.h"
+
+struct upstream;
+
+struct control {
+    uv_loop_t loop;
+    struct gateway gateway;
+    const struct node_config *node;
+    const char *yaml_path;
+    struct mailbox mailbox;
+    struct list flush_list; /* of logins' streams */
+    uv_prepare_t turn;
+    uv_signal_t signals[4];
+    uv_timer_t second; /* anchors, upkeep */
+    uv_timer_t keys;   /* the key refresher's next tick */
+    uv_async_t keys_wake;
+    uv_timer_t logins; /* paced logins */
+    uv_timer_t deadline; /* of a graceful end */
+    struct worker *workers;
+    struct db_worker **db_workers;
+    size_t worker_count;
+    size_t workers_stopped;
+    char rds_bundle[256]; /* the PEM file that sslrootcert: rds stands for */
+    struct audit_writer *audit;
+    struct net_fetcher *fetcher;
+    struct key_refresher *refresher;
+    struct credential_provider *credentials; /* NULL: none in the environment */
+    err credentials_error;
+    struct snapshot *snapshot;
+    struct list upstreams; /* struct upstream */
+    int64_t configured_at_s;
+    char configuration_id[65];
+    struct metric token_mints;
+    void (*end)(void *arg);
+    void *end_arg;
+    const char *stop_reason;
+    bool stopping;
+};
+
+/* Opens everything but the loop: audit, configuration, sockets, workers.  On failure says why on
+ * standard error and returns false. */
+bool control_start(struct control *c, const struct node_config *node);
+/* Serves until a signal ends it; the exit code. */
+int control_run(struct control *c);
+/* Whoever has handles of its own on the loop (the status server) closes them when `end` is called,
+ * once, after the workers have ended. */
+void control_on_end(struct control *c, void (*end)(void *arg), void *arg);
+
+/* SIGHUP's work: loads the configuration anew; a bad one is refused and the old one goes on. */
+bool control_reload(struct control *c, const char *cause);
+
+/* For the status report. */
+struct upstream_status {
+    struct view service;
+    struct view access;
+    struct broker_counts counts;
+    struct view last_error; /* absent: the latest login succeeded, or there was none */
+};
+size_t control_upstreams(struct control *c, struct upstream_status *out, size_t capacity);
+
+#endif

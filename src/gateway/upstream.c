@@ -1,0 +1,373 @@
+#include "gateway/upstream.h"
+
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "audit/log.h"
+#include "aws/rds_token.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "crypto/tls.h"
+#include "pg/login.h"
+
+enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000, NAME_MAX_BYTES = 300 };
+
+struct upstream_login {
+    struct list link;
+    struct upstream *upstream;
+    struct login *login;
+    char access_key_id[AWS_ACCESS_KEY_ID_MAX + 1];
+};
+
+/* ---- Credentials ---- */
+
+static err mint_token(struct upstream_login *ul, const struct broker *b, struct buf *password,
+                      struct login_credential *out)
+{
+    struct control *c = ul->upstream->control;
+    const struct endpoint *e = &b->endpoint;
+    const struct aws_credentials *credentials = NULL;
+    struct view host = e->iam_auth.hostname.len > 0 ? e->iam_auth.hostname : e->host;
+    int64_t now_us = time_wall_us();
+
+    if (c->credentials == NULL)
+        return c->credentials_error;
+    TRY(credentials_current(c->credentials, now_us, &credentials));
+    const struct rds_token_request request = {
+        .kind = RDS_TOKEN_DB,
+        .host = host,
+        .port = e->port,
+        .user = e->user,
+        .region = e->iam_auth.region,
+        .credentials = credentials,
+        .now_us = now_us,
+    };
+    TRY(rds_token_mint(&request, password));
+    metric_add(metrics_shard(c->gateway.metrics, c->worker_count), c->token_mints, 1);
+    snprintf(ul->access_key_id, sizeof ul->access_key_id, "%s", credentials->access_key_id);
+    *out = (struct login_credential){.access_key_id = view_str(ul->access_key_id),
+                                     .source = view_str(credentials->source),
+                                     .signed_host = host,
+                                     .token_expiry_us = rds_token_expiry_us(&request)};
+    return OK;
+}
+
+static err give_credential(void *arg, const struct broker *b, struct buf *password,
+                           struct login_credential *out)
+{
+    if (b->endpoint.iam_auth.enabled)
+        return mint_token(arg, b, password, out);
+    buf_add_view(password, b->endpoint.password);
+    return buf_failed(password) ? fail(&fault_out_of_memory) : OK;
+}
+
+/* ---- Logins ---- */
+
+static void record_login(struct upstream *u, const struct login_report *r)
+{
+    const struct endpoint *e = &u->broker->endpoint;
+    char endpoint[NAME_MAX_BYTES];
+
+    snprintf(endpoint, sizeof endpoint, "%.*s:%u", VIEW_ARG(e->host), e->port);
+    const struct audit_login event = {
+        .failed = failed(r->error),
+        .service = u->broker->name,
+        .endpoint = view_str(endpoint),
+        .signed_host = r->credential.signed_host,
+        .database = e->database,
+        .database_user = e->user,
+        .auth_method = e->iam_auth.enabled ? VIEW("iam") : view_str(r->method),
+        .access_key_id = r->credential.access_key_id,
+        .credential_source = r->credential.source,
+        .token_expiry_us = r->credential.token_expiry_us,
+        .backend_pid = r->backend_pid,
+        .tls_version = r->tls_version.len > 0 ? r->tls_version : (struct view){NULL, 0},
+        .tls_cipher = r->tls_cipher.len > 0 ? r->tls_cipher : (struct view){NULL, 0},
+        .duration_us = r->duration_ns / 1000,
+        .reason = failed(r->error) ? view_str(r->error.fault->name) : (struct view){NULL, 0},
+        .detail = failed(r->error) && r->detail.len > 0 ? r->detail : (struct view){NULL, 0},
+        .sqlstate = r->sqlstate.len > 0 ? r->sqlstate : (struct view){NULL, 0},
+    };
+    audit_login(u->control->audit, &event);
+}
+
+static void count_login(struct upstream *u, const struct login_report *r)
+{
+    struct metrics_shard *shard =
+        metrics_shard(u->control->gateway.metrics, u->control->worker_count);
+    struct view result = failed(r->error) ? view_str(r->error.fault->name) : VIEW("ok");
+
+    metric_add(shard, metric_set_word(u->login_results, result), 1);
+    metric_observe(shard, u->login_seconds, r->duration_ns);
+}
+
+static void log_failure(struct upstream *u, const struct login_report *r)
+{
+    log_warn("login_failed", "a login to a database failed",
+             LOG_VIEW("service", u->broker->name), LOG_VIEW("access", u->broker->access),
+             LOG_VIEW("user", u->broker->endpoint.user),
+             LOG_STR("reason", r->error.fault->text), LOG_VIEW("detail", r->detail));
+    snprintf(u->last_error, sizeof u->last_error, "%s%s%.*s", r->error.fault->text,
+             r->detail.len > 0 ? ": " : "", VIEW_ARG(r->detail));
+}
+
+static void on_login_done(void *arg, struct broker *b, struct backend *backend,
+                          const struct login_report *report)
+{
+    struct upstream_login *ul = arg;
+    struct upstream *u = ul->upstream;
+
+    list_unlink(&ul->link);
+    u->login_count--;
+    record_login(u, report);
+    count_login(u, report);
+    if (failed(report->error))
+        log_failure(u, report);
+    else
+        u->last_error[0] = '\0';
+    if (backend != NULL)
+        snprintf(backend->access_key_id, sizeof backend->access_key_id, "%s", ul->access_key_id);
+    free(ul);
+    /* The event of a login comes before what the login is used for. */
+    (void)!failed(audit_flush(u->control->audit));
+    broker_login_done(b, backend);
+    upstreams_pump(u->control);
+}
+
+static bool start_login(struct upstream *u)
+{
+    struct upstream_login *ul = calloc(1, sizeof *ul);
+
+    if (ul == NULL)
+        return false;
+    ul->upstream = u;
+    list_init(&ul->link);
+    const struct login_options options = {
+        .loop = &u->control->loop,
+        .flush_list = &u->control->flush_list,
+        .broker = u->broker,
+        .credential = give_credential,
+        .done = on_login_done,
+        .arg = ul,
+    };
+    if (failed(login_start(&options, &ul->login))) {
+        free(ul);
+        return false;
+    }
+    list_push_back(&u->logins, &ul->link);
+    u->login_count++;
+    return true;
+}
+
+/* What may start now; the time of the next, or INT64_MAX. */
+static int64_t pump_one(struct upstream *u, int64_t now)
+{
+    int64_t rate = u->broker->service.pool.login_rate;
+
+    while (u->wanted > 0) {
+        int64_t at = u->next_ns > u->not_before_ns ? u->next_ns : u->not_before_ns;
+        if (u->retired || u->control->stopping) {
+            u->wanted--;
+            broker_login_done(u->broker, NULL);
+            continue;
+        }
+        if (u->login_count >= LOGINS_AT_ONCE)
+            return INT64_MAX; /* the end of one of them comes back here */
+        if (at > now)
+            return at;
+        u->wanted--;
+        u->next_ns = now + (rate > 0 ? NS_PER_S / rate : 0);
+        if (!start_login(u))
+            broker_login_done(u->broker, NULL);
+    }
+    return INT64_MAX;
+}
+
+static void on_login_time(uv_timer_t *timer)
+{
+    upstreams_pump(timer->data);
+}
+
+void upstreams_pump(struct control *c)
+{
+    int64_t now = time_monotonic_ns(), next = INT64_MAX;
+
+    LIST_EACH(node, &c->upstreams)
+    {
+        int64_t at = pump_one(LIST_ENTRY(node, struct upstream, link), now);
+        if (at < next)
+            next = at;
+    }
+    if (next == INT64_MAX || c->stopping)
+        return;
+    uv_update_time(&c->loop);
+    uv_timer_start(&c->logins, on_login_time, (uint64_t)((next - now) / NS_PER_MS + 1), 0);
+}
+
+static void open_wanted(struct letter *letter)
+{
+    struct broker *b = CONTAINER_OF(letter, struct broker, login_letter);
+    struct upstream *u = b->arg;
+
+    u->wanted += broker_take_wanted(b, &u->not_before_ns);
+    upstreams_pump(u->control);
+}
+
+static void want_logins(struct broker *b, void *arg)
+{
+    struct upstream *u = arg;
+
+    mailbox_post(&u->control->mailbox, &b->login_letter, open_wanted);
+}
+
+/* ---- Brokers ---- */
+
+static err make_tls(struct control *c, const struct endpoint *e, SSL_CTX **out)
+{
+    char roots[4096];
+
+    *out = NULL;
+    if (e->sslmode == SSLMODE_DISABLE)
+        return OK;
+    snprintf(roots, sizeof roots, "%.*s", VIEW_ARG(e->sslrootcert));
+    const struct tls_client_options options = {
+        .roots = roots,
+        .rds_bundle = c->rds_bundle,
+        .verify_chain = e->sslmode >= SSLMODE_VERIFY_CA,
+    };
+    return tls_client_context_new(&options, out);
+}
+
+static struct upstream *find(struct control *c, const struct service *service,
+                             const struct endpoint *endpoint, const char *access,
+                             const struct strings *roles)
+{
+    LIST_EACH(node, &c->upstreams)
+    {
+        struct upstream *u = LIST_ENTRY(node, struct upstream, link);
+        if (!u->retired && view_is(u->broker->access, access) &&
+            broker_matches(u->broker, service, endpoint, roles))
+            return u;
+    }
+    return NULL;
+}
+
+static void label_metrics(struct upstream *u)
+{
+    const struct view labels[] = {u->broker->name};
+
+    u->login_results = metrics_set(u->control->gateway.metrics, METRIC_LOGINS, labels, 1);
+    u->login_seconds = metrics_series(u->control->gateway.metrics, METRIC_LOGIN_SECONDS, labels, 1);
+}
+
+struct broker *upstream_broker_for(void *arg, const struct service *service,
+                                   const struct endpoint *endpoint, const char *access,
+                                   const struct strings *roles, struct diagnostics *d)
+{
+    struct control *c = arg;
+    struct upstream *u = find(c, service, endpoint, access, roles);
+    SSL_CTX *tls = NULL;
+
+    if (u != NULL)
+        return broker_acquire(u->broker);
+    err e = make_tls(c, endpoint, &tls);
+    if (failed(e)) {
+        diag_add(d, SEVERITY_ERROR, view_str(c->yaml_path), service->meta.line, 0,
+                 "service %.*s: sslrootcert %.*s: %s", VIEW_ARG(service->name),
+                 VIEW_ARG(endpoint->sslrootcert), e.fault->text);
+        return NULL;
+    }
+    u = calloc(1, sizeof *u);
+    const struct broker_options options = {
+        .name = service->name,
+        .access = view_str(access),
+        .service = service,
+        .endpoint = endpoint,
+        .tls = tls,
+        .workers = c->db_workers,
+        .worker_count = c->worker_count,
+        .want_logins = want_logins,
+        .arg = u,
+    };
+    struct broker *b = u == NULL ? NULL : broker_new(&options, roles);
+    if (b == NULL) {
+        diag_add(d, SEVERITY_ERROR, view_str(c->yaml_path), service->meta.line, 0,
+                 "service %.*s: %s", VIEW_ARG(service->name), fault_out_of_memory.text);
+        SSL_CTX_free(tls);
+        free(u);
+        return NULL;
+    }
+    u->control = c;
+    u->broker = b;
+    list_init(&u->link);
+    list_init(&u->logins);
+    list_push_back(&c->upstreams, &u->link);
+    label_metrics(u);
+    return broker_acquire(b);
+}
+
+static bool uses(const struct snapshot *s, const struct broker *b)
+{
+    for (size_t i = 0; s != NULL && i < s->entities.service_count; i++) {
+        if (s->services[i].primary == b || s->services[i].read == b)
+            return true;
+    }
+    return false;
+}
+
+void upstreams_sweep(struct control *c)
+{
+    LIST_EACH(node, &c->upstreams)
+    {
+        struct upstream *u = LIST_ENTRY(node, struct upstream, link);
+        if (u->retired || uses(c->snapshot, u->broker))
+            continue;
+        u->retired = true;
+        broker_close(u->broker);
+        for (size_t i = 0; i < c->worker_count; i++)
+            worker_retire_broker(&c->workers[i], u->broker);
+    }
+    upstreams_pump(c);
+}
+
+void upstreams_abort(struct control *c)
+{
+    LIST_EACH(node, &c->upstreams)
+    {
+        struct upstream *u = LIST_ENTRY(node, struct upstream, link);
+        u->wanted += broker_take_wanted(u->broker, &u->not_before_ns);
+        while (!list_is_empty(&u->logins))
+            login_abort(LIST_ENTRY(u->logins.next, struct upstream_login, link)->login);
+    }
+    upstreams_pump(c);
+}
+
+void upstreams_free(struct control *c)
+{
+    for (struct list *node; (node = list_pop_front(&c->upstreams)) != NULL;) {
+        struct upstream *u = LIST_ENTRY(node, struct upstream, link);
+        broker_release_reference(u->broker);
+        free(u);
+    }
+}
+
+size_t control_upstreams(struct control *c, struct upstream_status *out, size_t capacity)
+{
+    size_t n = 0;
+
+    LIST_EACH(node, &c->upstreams)
+    {
+        struct upstream *u = LIST_ENTRY(node, struct upstream, link);
+        if (u->retired || n == capacity)
+            continue;
+        out[n++] = (struct upstream_status){
+            .service = u->broker->name,
+            .access = u->broker->access,
+            .counts = broker_counts(u->broker),
+            .last_error = u->last_error[0] != '\0' ? view_str(u->last_error)
+                                                   : (struct view){NULL, 0},
+        };
+    }
+    return n;
+}

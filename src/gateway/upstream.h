@@ -1,0 +1,42 @@
+/*
+ * The control thread's side of one broker: what it is connected with, and its logins, paced.
+ */
+#ifndef SALLYPORT_GATEWAY_UPSTREAM_H
+#define SALLYPORT_GATEWAY_UPSTREAM_H
+
+#include "base/list.h"
+#include "database/broker.h"
+#include "database/login.h"
+#include "gateway/control.h"
+
+enum { LOGINS_AT_ONCE = 16, UPSTREAM_ERROR_BYTES = 256 };
+
+struct upstream {
+    struct list link;
+    struct control *control;
+    struct broker *broker; /* one reference */
+    bool retired;
+    unsigned wanted;
+    int64_t not_before_ns; /* of the broker: after a failure */
+    int64_t next_ns;       /* of the pace */
+    struct list logins;    /* struct upstream_login, under way */
+    unsigned login_count;
+    char last_error[UPSTREAM_ERROR_BYTES]; /* "" after a success */
+    struct metric_set *login_results;
+    struct metric login_seconds;
+};
+
+/* A broker for the endpoint: one that is there already, or a new one; a reference for the caller.
+ * NULL with a diagnostic. */
+struct broker *upstream_broker_for(void *control, const struct service *service,
+                                   const struct endpoint *endpoint, const char *access,
+                                   const struct strings *database_roles, struct diagnostics *d);
+/* Starts the logins that may start now; sets the control's timer for the others. */
+void upstreams_pump(struct control *c);
+/* Retires those that the snapshot does not use. */
+void upstreams_sweep(struct control *c);
+/* Ends every login under way. */
+void upstreams_abort(struct control *c);
+void upstreams_free(struct control *c);
+
+#endif
