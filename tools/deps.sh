@@ -13,7 +13,7 @@ build) wanted="$build" ;;
 demo) wanted="$build $bed" ;;
 test) wanted="$build $bed $test" ;;
 peers) wanted="$build $bed $test python3-venv" ;;
-bench) wanted="$build $bed python3-psycopg2 wrk nginx-light pgbouncer" ;;
+bench) wanted="$build $bed python3-boto3 wrk nginx-light" ;;
 fuzz) wanted="$build clang libclang-rt-14-dev llvm" ;;
 *)
     echo "usage: tools/deps.sh build|test|demo|bench|fuzz|peers" >&2
