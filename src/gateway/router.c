@@ -118,6 +118,8 @@ static const char *read_template(struct template *t, struct view path)
         return "does not begin with /";
     if (view_find(path, '?') < path.len || view_find(path, '#') < path.len)
         return "has a query or fragment";
+    if (view_find(path, '\\') < path.len || view_find(path, '\0') < path.len || !view_is_utf8(path))
+        return "has a backslash, a NUL or a byte that is not UTF-8";
     struct view rest = path, segment;
     while (uri_path_next(&rest, &segment)) {
         const char *wrong = read_segment(t, segment, rest.len == 0);

@@ -261,6 +261,8 @@ static void a_bad_template_is_a_mistake_and_the_others_are_served(void **state)
         {VIEW("/a/{}"), "has a placeholder whose name is not of letters, digits and _"},
         {VIEW("/a/{b-c}"), "has a placeholder whose name is not of letters, digits and _"},
         {VIEW("/a/{1}"), "has a placeholder whose name is not of letters, digits and _"},
+        {VIEW("/a\\b"), "has a backslash, a NUL or a byte that is not UTF-8"},
+        {VIEW("/a\xff"), "has a backslash, a NUL or a byte that is not UTF-8"},
         {VIEW("/{a}/{a}"), "has the same placeholder twice"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
