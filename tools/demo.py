@@ -113,8 +113,7 @@ class Demo:
     def show_database_log(self, request_ids):
         print("\n== The database's own log names the callers (user, then application_name)\n")
         for request_id in request_ids:
-            # application_name holds 63 bytes: the request id may stand there cut.
-            lines = self.sandbox.bed.wait_for_log(request_id[:16])
+            lines = self.sandbox.bed.wait_for_log(request_id)
             for line in lines[-2:]:
                 print(f"   {line}")
             self.expect("user=app" in lines[-1], "the database logs the login")

@@ -13,7 +13,6 @@ import ctypes
 import json
 import os
 import pathlib
-import re
 import signal
 import socket
 import subprocess
@@ -25,6 +24,7 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
 
+from bed import shop  # noqa: E402
 from bed.postgres import (  # noqa: E402
     PR_SET_PDEATHSIG,
     AccessKey,
@@ -39,8 +39,6 @@ from dev_issuer import DevIssuer  # noqa: E402
 
 PROGRAM = ROOT / "build/sallyport"
 STATE = ROOT / "build/sandbox.json"
-HERE = ROOT / "tools/sandbox"
-BED = ROOT / "tests/bed"
 PORTS = {"proxy": 18443, "status": 18007, "issuer": 18444, "postgres": 15432}
 
 
@@ -50,7 +48,7 @@ class Sandbox:
     def __init__(self, ports):
         self.ports = ports
         self.key = AccessKey.fresh(temporary=True)
-        self.bed = PostgresBed(port=ports["postgres"], keys=[self.key], sql_files=())
+        self.bed = PostgresBed(port=ports["postgres"], keys=[self.key])
         self.issuer = None
         self.process = None
 
@@ -75,12 +73,11 @@ class Sandbox:
         self.folder.mkdir()
         names = ["localhost", "127.0.0.1"]
         certificate, key = self.bed.ca.issue("issuer", names)
-        clients = json.loads((HERE / "clients.json").read_text())
         self.issuer = DevIssuer(
-            self.folder / "issuer", clients, str(certificate), str(key), self.ports["issuer"]
+            self.folder / "issuer", shop.CLIENTS, certificate, key, self.ports["issuer"]
         ).start()
         self._write_configuration(*self.bed.ca.issue("proxy", names))
-        self._set_up_database()
+        self.setup_sql = shop.set_up(self.bed, PROGRAM)
         self._launch()
 
     def _write_configuration(self, certificate, key):
@@ -88,16 +85,8 @@ class Sandbox:
         self.ca.write_bytes(self.bed.ca.file.read_bytes())
         prefix = self.folder / "prefix"
         prefix.mkdir()
-        filled = {
-            "issuer": self.issuer.issuer,
-            "ca": str(self.ca),
-            "port": str(self.bed.port),
-            "region": self.bed.region,
-            "hostname": self.bed.hostname,
-        }
-        template = (HERE / "sallyport.yaml.in").read_text()
         served = self.folder / "sallyport.yaml"
-        served.write_text(re.sub(r"@(\w+)@", lambda name: filled[name[1]], template))
+        served.write_text(shop.fill(shop.CONFIG, self.bed, self.issuer.issuer, self.ca))
         self.conf = self.folder / "sallyport.conf"
         self.conf.write_text(
             f"prefix = {prefix}\n"
@@ -108,16 +97,6 @@ class Sandbox:
             f"ssl_cert = {certificate}\n"
             f"ssl_cert_key = {key}\n"
         )
-
-    def _set_up_database(self):
-        """The login and its roles by the SQL that the program itself prints for an operator."""
-        printed = self.run("setup", "shop", "--sql", "-c", self.conf)
-        if printed.returncode != 0:
-            raise BedError(f"sallyport setup: {printed.stderr.strip()}")
-        self.setup_sql = printed.stdout
-        self.bed.superuser_script(self.setup_sql)
-        self.bed.superuser_file(BED / "shop.sql")
-        self.bed.superuser_file(BED / "grants.sql")
 
     def environment(self):
         clean = {

@@ -159,7 +159,8 @@ def remove_stale():
 
 
 class PostgresBed:
-    """One server.  `hostname` is the RDS name that tokens are signed for and TLS verifies."""
+    """One server with an empty database.  `hostname` is the RDS name that tokens are signed for
+    and TLS verifies."""
 
     def __init__(
         self,
@@ -168,7 +169,6 @@ class PostgresBed:
         region="eu-west-1",
         keys=(),
         signed_port=5432,
-        sql_files=(HERE / "roles.sql", HERE / "shop.sql", HERE / "grants.sql"),
         database="shop",
         log_statement="all",
         settings=None,
@@ -178,7 +178,6 @@ class PostgresBed:
         self.region = region
         self.keys = list(keys) or [AccessKey.fresh()]
         self.signed_port = signed_port
-        self.sql_files = sql_files
         self.database = database
         self.log_statement = log_statement
         self.settings = settings or {}
@@ -221,7 +220,8 @@ class PostgresBed:
         self._initdb()
         self._write_pam_service()
         self._launch()
-        self._fill()
+        self.superuser_sql("create role rds_iam nologin", database="postgres")
+        self.superuser_sql(f'create database "{self.database}"', database="postgres")
 
     def stop(self):
         if self.process:
@@ -373,12 +373,6 @@ class PostgresBed:
 
         wait_until(is_ready, START_SECONDS, "PostgreSQL's start")
 
-    def _fill(self):
-        self.superuser_sql("create role rds_iam nologin", database="postgres")
-        self.superuser_sql(f'create database "{self.database}"', database="postgres")
-        for file in self.sql_files:
-            self.superuser_file(file)
-
     # -- use -----------------------------------------------------------------------------------
 
     def superuser_dsn(self, database=None):
@@ -435,8 +429,10 @@ def main():
     bed = PostgresBed(options.postgres_port, options.hostname, options.region)
     try:
         with bed:
+            bed.superuser_sql("create role app login noinherit; grant rds_iam to app")
             key = bed.keys[0]
             print(f"PostgreSQL listens on 127.0.0.1:{bed.port} as {bed.hostname}")
+            print("IAM login:   app")
             print(f"superuser:   psql '{bed.superuser_dsn()}'")
             print(f"CA:          {bed.ca.file}")
             for name, value in key.environment().items():

@@ -20,6 +20,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "tests/wire")]
 
 import harness  # noqa: E402
+from bed import shop  # noqa: E402
 from bed.postgres import AccessKey, PostgresBed  # noqa: E402
 
 WORK = ROOT / "build-peers"
@@ -128,6 +129,7 @@ class ForeignIssuer:
 def call_with_token_of(script):
     """A token of the foreign issuer reaches the database as Alice of tenant north."""
     with PostgresBed() as bed:
+        shop.set_up(bed, harness.binary())
         issuer = ForeignIssuer(script, bed)
         try:
             gateway = harness.Sallyport(bed, issuer)

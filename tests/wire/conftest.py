@@ -8,6 +8,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import harness  # noqa: E402
+from bed import shop  # noqa: E402
 from bed.postgres import AccessKey, PostgresBed  # noqa: E402
 from dev_issuer import DevIssuer  # noqa: E402
 
@@ -22,6 +23,7 @@ def pytest_configure(config):
 def bed():
     """PostgreSQL; keys[0] is long-lived, keys[1] temporary."""
     with PostgresBed(keys=[AccessKey.fresh(), AccessKey.fresh(temporary=True)]) as running:
+        shop.set_up(running, harness.binary())
         yield running
 
 
@@ -29,7 +31,7 @@ def bed():
 def issuer(bed, tmp_path_factory):
     certificate, key = bed.ca.issue("issuer", ["localhost", "127.0.0.1"])
     running = DevIssuer(
-        tmp_path_factory.mktemp("issuer"), harness.CLIENTS, str(certificate), str(key)
+        tmp_path_factory.mktemp("issuer"), shop.CLIENTS, str(certificate), str(key)
     ).start()
     yield running
     running.stop()

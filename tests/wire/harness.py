@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 sys.path.insert(0, str(ROOT / "tools"))
 
+from bed import shop  # noqa: E402
 from bed.postgres import free_port, wait_until  # noqa: E402
 
 START_SECONDS = 60
@@ -26,11 +27,6 @@ STOP_SECONDS = 60
 SANITIZER = re.compile(
     r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|SUMMARY: \w+Sanitizer).*"
 )
-
-SANDBOX = ROOT / "tools/sandbox"
-# Callers of the tests' issuer: alice reads, bob writes, mallory may nothing.
-CLIENTS = json.loads((SANDBOX / "clients.json").read_text())
-CONFIG = (SANDBOX / "sallyport.yaml.in").read_text()
 
 
 def binary():
@@ -51,16 +47,9 @@ def has_command(name):
     return re.search(rf"^  {name}\s", text, re.M) is not None
 
 
-def config_for(bed, issuer, template=CONFIG):
+def config_for(bed, issuer, template=shop.CONFIG):
     """The template with its @names@ filled in for this PostgreSQL and issuer."""
-    names = {
-        "issuer": issuer.issuer,
-        "ca": bed.ca.file,
-        "port": bed.port,
-        "region": bed.region,
-        "hostname": bed.hostname,
-    }
-    return re.sub(r"@(\w+)@", lambda name: str(names[name[1]]), template)
+    return shop.fill(template, bed, issuer.issuer)
 
 
 @dataclasses.dataclass

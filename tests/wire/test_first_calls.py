@@ -73,7 +73,7 @@ def test_a_route_that_no_role_covers_is_not_there(sallyport):
 def test_the_database_and_the_audit_name_the_caller(sallyport):
     answer = sallyport.get("/orders/4", sallyport.mint("alice", sub="alice-in-the-log"))
     assert answer.status == 200, answer
-    lines = sallyport.pg_log(answer.request_id[:16])
+    lines = sallyport.pg_log(answer.request_id)
     assert any("alice-in-the-log" in line and "user=app" in line for line in lines)
     kinds = [(r["kind"], r.get("subject")) for r in sallyport.wait_for_audit(answer.request_id)]
     assert kinds[0] == ("intent", "alice-in-the-log")
@@ -83,6 +83,6 @@ def test_the_database_and_the_audit_name_the_caller(sallyport):
 def test_the_statement_runs_in_one_round_trip_as_the_role(sallyport):
     """The database's own log: the prelude and the statement, nothing around them."""
     answer = sallyport.get("/orders/6", sallyport.mint("alice"))
-    lines = [line for line in sallyport.pg_log(answer.request_id[:16]) if "execute" in line]
+    lines = [line for line in sallyport.pg_log(answer.request_id) if "execute" in line]
     assert any("sales.orders" in line for line in lines)
     assert not any("BEGIN" in line.upper() for line in lines)
