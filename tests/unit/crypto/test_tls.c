@@ -89,7 +89,8 @@ static int make_files(void **state)
     (void)state;
     if (mkdtemp(folder) == NULL)
         return 1;
-    EVP_PKEY *ca_key = EVP_EC_gen("P-256"), *key = EVP_EC_gen("P-256"), *other = EVP_EC_gen("P-256");
+    EVP_PKEY *ca_key = EVP_EC_gen("P-256"), *key = EVP_EC_gen("P-256");
+    EVP_PKEY *other = EVP_EC_gen("P-256");
     X509 *ca = make_cert(ca_key, "Test CA", NULL, NULL, NULL, EVP_sha256());
     X509 *leaf = make_cert(key, "common.example",
                            "DNS:db.example,DNS:*.wild.example,DNS:part*.example,IP:127.0.0.1", ca,
@@ -203,7 +204,8 @@ static void another_host_is_refused(void **state)
 {
     static const char *const hosts[] = {
         "other.example", "common.example" /* only the common name */, "127.0.0.2",
-        "two.levels.wild.example", "wild.example", "partial.example", "db.example.evil", "b.example",
+        "two.levels.wild.example", "wild.example", "partial.example", "db.example.evil",
+        "b.example",
     };
 
     (void)state;
