@@ -67,8 +67,9 @@ static const char *check_all(struct check *c, int count, char **files)
         check_yaml(c, c->node.declarative_config.data);
         return c->conf_file != NULL ? c->conf_file : c->node.declarative_config.data;
     }
-    diag_add(&c->d, c->conf_file != NULL ? SEVERITY_WARNING : SEVERITY_ERROR, (struct view){NULL, 0},
-             0, 0, "there is nothing to serve: give a YAML file, or set declarative_config");
+    enum severity severity = c->conf_file != NULL ? SEVERITY_WARNING : SEVERITY_ERROR;
+    diag_add(&c->d, severity, (struct view){NULL, 0}, 0, 0,
+             "there is nothing to serve: give a YAML file, or set declarative_config");
     return c->conf_file;
 }
 

@@ -226,6 +226,9 @@ static void secret_value(struct decoder *d, const struct field *f, void *record,
         no_memory(d);
 }
 
+/* What a reference stands for may be secret, and some messages quote the value. */
+static const char bad_reference[] = "what the reference stands for is not a valid value";
+
 static bool wants_plain(enum field_type type)
 {
     return type == FIELD_INTEGER || type == FIELD_BOOLEAN || type == FIELD_PORT;
@@ -245,9 +248,8 @@ static void single_value(struct decoder *d, const struct record *r, const struct
         return;
     }
     if (!value_parse(&d->style, f, text, slot_of(record, f->offset), why)) {
-        /* What a reference stands for may be secret, and some messages quote the value. */
         decode_error(d, value, "'%s': %s", f->name,
-                     value->referenced ? "what the reference stands for is not a valid value" : why);
+                     value->referenced ? bad_reference : why);
         return;
     }
     if (f->flags & FIELD_UNIQUE)
@@ -270,7 +272,7 @@ static void one_string(struct decoder *d, const struct field *f, void *record,
     }
     if (!value_check_text(f, text, why)) {
         decode_error(d, value, "'%s': %s", f->name,
-                     value->referenced ? "what the reference stands for is not a valid value" : why);
+                     value->referenced ? bad_reference : why);
         return;
     }
     *slot = arena_copy(d->arena, text);

@@ -60,7 +60,7 @@ struct field {
     size_t count_offset;   /* FIELD_LIST, FIELD_MAP */
     size_t present_offset; /* a bool that is true when the field was written; NO_OFFSET: none */
     size_t inherit_offset; /* FIELD_RECORD: a sibling whose values this one starts from */
-    const char *fallback;  /* the default as one would write it, lists comma separated; NULL: none */
+    const char *fallback;  /* the default as one would write it, lists with commas; NULL: none */
     int64_t min, max;      /* FIELD_INTEGER; max 0: no limit */
     const char *const *words; /* FIELD_ENUM and FIELD_STRING(S): the only values; NULL-terminated */
     const struct record *record;

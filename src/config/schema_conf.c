@@ -26,10 +26,11 @@ static const struct field node_fields[] = {
     {.name = "declarative_config", .type = FIELD_PATH, AT(declarative_config),
      .doc = "The path of sallyport.yaml."},
     {.name = "database", .type = FIELD_STRING, AT(database), .fallback = "off",
-     .check = check_database, .doc = "Where the configuration is kept: off, in declarative_config."},
+     .check = check_database,
+     .doc = "Where the configuration is kept; off: in the file declarative_config."},
     {.name = "proxy_listen", .type = FIELD_LISTENS, AT(proxy_listen), .fallback = "127.0.0.1:8000",
-     .doc = "Where callers are served: ADDRESS:PORT, with ssl after it for TLS, comma separated, or "
-            "off."},
+     .doc = "Where callers are served: ADDRESS:PORT, with ssl after it for TLS, comma separated, "
+            "or off."},
     {.name = "status_listen", .type = FIELD_LISTENS, AT(status_listen),
      .fallback = "127.0.0.1:8007", .doc = "Where health and metrics are served; the same form."},
     {.name = "allow_plaintext", .type = FIELD_BOOLEAN, AT(allow_plaintext), .fallback = "off",

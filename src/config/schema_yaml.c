@@ -13,13 +13,13 @@
     AT(type, member), .count_offset = offsetof(struct type, count)
 
 #define META_FIELDS(owner)                                                                         \
-    {.name = "id", .type = FIELD_STRING, AT(owner, meta.id), .flags = FIELD_UNIQUE,                 \
+    {.name = "id", .type = FIELD_STRING, AT(owner, meta.id), .flags = FIELD_UNIQUE,                \
      .check = check_uuid, .doc = "The entity's UUID; derived from its kind and name by default."}, \
-        {.name = "tags", .type = FIELD_STRINGS, AT(owner, meta.tags), .check = check_no_control,    \
+        {.name = "tags", .type = FIELD_STRINGS, AT(owner, meta.tags), .check = check_no_control,   \
          .doc = "Words to group entities by; without effect on what is served."},                  \
-        {.name = "created_at", .type = FIELD_INTEGER, AT(owner, meta.created_at),                   \
+        {.name = "created_at", .type = FIELD_INTEGER, AT(owner, meta.created_at),                  \
          .unit = UNIT_EPOCH, .doc = "When the entity was made."},                                  \
-        {.name = "updated_at", .type = FIELD_INTEGER, AT(owner, meta.updated_at),                   \
+        {.name = "updated_at", .type = FIELD_INTEGER, AT(owner, meta.updated_at),                  \
          .unit = UNIT_EPOCH, .doc = "When the entity was last changed."}
 
 #define RECORD_FIELDS(array) .fields = (array), .field_count = COUNT_OF(array)
@@ -52,7 +52,7 @@ static const struct field issuer_fields[] = {
     {.name = "algorithms", .type = FIELD_STRINGS, AT(issuer, algorithms), .words = algorithm_words,
      .fallback = "RS256,ES256,EdDSA", .doc = "Accepted signature algorithms."},
     {.name = "groups_claim", .type = FIELD_STRING, AT(issuer, groups_claim),
-     .check = check_no_control, .doc = "The claim with the caller's groups; the preset's by default."},
+     .check = check_no_control, .doc = "The claim with the groups; the preset's by default."},
     {.name = "scopes_claim", .type = FIELD_STRING, AT(issuer, scopes_claim),
      .check = check_no_control, .doc = "The claim with the scopes; the preset's by default."},
     {.name = "client_claim", .type = FIELD_STRING, AT(issuer, client_claim),
@@ -70,8 +70,9 @@ static const struct field issuer_fields[] = {
 };
 
 const struct record schema_issuer = {
-    .kind = "issuer", .size = sizeof(struct issuer), .line_offset = offsetof(struct issuer, meta.line),
-    RECORD_FIELDS(issuer_fields), .finish = finish_issuer,
+    .kind = "issuer", .size = sizeof(struct issuer),
+    .line_offset = offsetof(struct issuer, meta.line), RECORD_FIELDS(issuer_fields),
+    .finish = finish_issuer,
     .doc = "Who signs the tokens that callers bear: an OpenID Connect provider."};
 
 /* --- route, statement, parameter --- */
@@ -159,7 +160,7 @@ static const char *const sslmode_words[] = {"disable", "require", "verify-ca", "
 
 static const struct field iam_auth_fields[] = {
     {.name = "region", .type = FIELD_STRING, AT(iam_auth, region), .check = check_identifier,
-     .doc = "The AWS region; by default from the host name, then AWS_REGION or AWS_DEFAULT_REGION."},
+     .doc = "The AWS region; by default from the host name, AWS_REGION or AWS_DEFAULT_REGION."},
     {.name = "hostname", .type = FIELD_STRING, AT(iam_auth, hostname), .check = check_database_host,
      .doc = "The RDS name that tokens are signed for and TLS verifies, when the connection goes "
             "through a tunnel or a CNAME."},
@@ -183,7 +184,8 @@ static const struct record schema_iam_auth = {
             "password in it must be a reference."},                                                \
         {.name = "host", .type = FIELD_STRING, AT_ENDPOINT(host), .check = check_database_host,    \
          .doc = "The database server's name or address."},                                         \
-        {.name = "port", .type = FIELD_PORT, AT_ENDPOINT(port), .doc = "Its port; 5432 by default."},\
+        {.name = "port", .type = FIELD_PORT, AT_ENDPOINT(port),                                    \
+         .doc = "Its port; 5432 by default."},                                                     \
         {.name = "user", .type = FIELD_STRING, AT_ENDPOINT(user), .check = check_identifier,       \
          .doc = "The login; it owns nothing and may only become the roles' database_role."},       \
         {.name = "database", .type = FIELD_STRING, AT_ENDPOINT(database),                          \
@@ -213,8 +215,8 @@ static const struct record schema_read = {
 
 /* The pool is an unnamed struct in the service; offsets are counted from it. */
 #define POOL_AT(member)                                                                            \
-    .offset = offsetof(struct service, pool.member) - offsetof(struct service, pool), .present_offset = NO_OFFSET,      \
-    .inherit_offset = NO_OFFSET, .since = "0.1.0"
+    .offset = offsetof(struct service, pool.member) - offsetof(struct service, pool),              \
+    .present_offset = NO_OFFSET, .inherit_offset = NO_OFFSET, .since = "0.1.0"
 
 static const struct field pool_fields[] = {
     {.name = "max_connections", .type = FIELD_INTEGER, POOL_AT(max_connections), .fallback = "20",

@@ -4,7 +4,7 @@
  * Only what a configuration needs is let in: one document, no anchors, aliases or tags (an alias
  * can make a small file huge, a tag can change what a scalar means), no key twice, bounded depth
  * and size.  Scalars keep their text and whether they were quoted; what a plain `on` or `017` means
- * is for the field's type to say, so nothing turns into a boolean or octal number behind one's back.
+ * is for the field's type to say, so nothing turns into a boolean or an octal number unasked.
  * A whole value that is a {vault://env/NAME} reference is replaced by what it stands for.
  *
  * The tree lives in the arena given, and is wiped there where it holds a resolved reference.

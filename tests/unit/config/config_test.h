@@ -69,6 +69,12 @@ static inline err test_parse(struct test_config *t, const char *file, struct vie
     return entities_parse(&t->arena, file, text, &t->host.host, &t->e, &t->d);
 }
 
+/* What test_describe wrote. */
+static inline const char *test_said(const struct buf *said)
+{
+    return said->data != NULL ? said->data : "";
+}
+
 /* All diagnostics as check prints them, one a line. */
 static inline void test_describe(const struct diagnostics *d, struct buf *out)
 {

@@ -57,7 +57,7 @@ static void defaults_hold_without_any_source(void **state)
 
     load(&l, "", NULL, NULL, 0);
     assert_false(failed(l.outcome));
-    assert_string_equal(l.said.data, "");
+    assert_string_equal(test_said(&l.said), "");
     const struct node_config *n = &l.node;
     assert_text(n->prefix, "/var/lib/sallyport");
     assert_text(n->database, "off");
@@ -155,7 +155,7 @@ static void a_file_is_read_as_kong_reads_it(void **state)
     (void)state;
 
     load(&l, text, NULL, NULL, 0);
-    assert_string_equal(l.said.data, "");
+    assert_string_equal(test_said(&l.said), "");
     assert_false(failed(l.outcome));
     assert_text(l.node.conf_file, "etc/s.conf");
     assert_text(l.node.prefix, "etc/run");
@@ -266,8 +266,8 @@ static void every_mistake_is_named_with_its_line(void **state)
         const char *environment[] = {mistakes[i].variable, NULL};
         struct loaded l;
         load(&l, mistakes[i].text, environment, NULL, 0);
-        if (strcmp(l.said.data, mistakes[i].said) != 0) {
-            print_error("case %zu: %s\nsaid:\n%swanted:\n%s\n", i, mistakes[i].text, l.said.data,
+        if (strcmp(test_said(&l.said), mistakes[i].said) != 0) {
+            print_error("case %zu: %s\nsaid:\n%swanted:\n%s\n", i, mistakes[i].text, test_said(&l.said),
                         mistakes[i].said);
             wrong++;
         }
@@ -287,7 +287,7 @@ static void an_unknown_setting_on_the_command_line_is_an_error(void **state)
 
     load(&l, "", NULL, settings, 2);
     assert_true(is_fault(l.outcome, &config_invalid));
-    assert_string_equal(l.said.data, "0:0 error: 'worker' on the command line: there is no such "
+    assert_string_equal(test_said(&l.said), "0:0 error: 'worker' on the command line: there is no such "
                                      "property; did you mean 'workers'?\n");
     /* Relative to the working directory, not to the file. */
     assert_text(l.node.prefix, "rel");
