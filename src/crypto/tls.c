@@ -70,7 +70,7 @@ static int no_passphrase(char *buf, int size, int writing, void *arg)
     return -1;
 }
 
-/* SSL_CTX_use_PrivateKey_file cannot tell a wrong key from a broken file, so the key is read here. */
+/* SSL_CTX_use_PrivateKey_file cannot tell a wrong key from a broken file: the key is read here. */
 static err use_key_file(SSL_CTX *ctx, const char *key_file)
 {
     TRY(check_readable(key_file, &tls_key_unreadable));

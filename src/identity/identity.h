@@ -35,14 +35,14 @@ extern const struct fault identity_token_malformed;  /* not three parts of canon
 extern const struct fault identity_header_malformed; /* not JSON, a member twice, a wrong type */
 extern const struct fault identity_payload_malformed;
 extern const struct fault identity_typ_refused;      /* a JWT of another kind (RFC 8725 3.11) */
-extern const struct fault identity_crit_refused;     /* an extension we do not know (RFC 7515 4.1.11) */
-extern const struct fault identity_key_in_token;     /* jwk, jku, x5u: the token names its own key */
-extern const struct fault identity_alg_refused;      /* none, HS*, unknown, not in the issuer's list */
-extern const struct fault identity_alg_mismatch;     /* the key of that kid does another algorithm */
+extern const struct fault identity_crit_refused;     /* an unknown extension (RFC 7515 4.1.11) */
+extern const struct fault identity_key_in_token;     /* jwk, jku, x5u: it names its own key */
+extern const struct fault identity_alg_refused;      /* none, HS*, or not in the issuer's list */
+extern const struct fault identity_alg_mismatch;     /* the kid's key does another one */
 extern const struct fault identity_issuer_missing;
 extern const struct fault identity_issuer_unknown;
 extern const struct fault identity_keys_unavailable; /* the issuer's keys were never fetched */
-extern const struct fault identity_unknown_key;      /* no key of that kid; a refetch is asked for */
+extern const struct fault identity_unknown_key;      /* no key of that kid: asks for a refetch */
 extern const struct fault identity_key_ambiguous;    /* no kid, and not exactly one key that fits */
 extern const struct fault identity_signature_wrong;
 extern const struct fault identity_time_malformed;   /* exp, nbf, iat: not a plain number */

@@ -128,8 +128,8 @@ static void discovery_wants_the_issuer_itself(void **state)
                  "https://i.example"),
         &discovery_url_refused);
     /* … a development issuer on loopback may. */
-    assert_null(discover("{\"issuer\":\"http://127.0.0.1:9\",\"jwks_uri\":\"http://127.0.0.1:9/j\"}",
-                         "http://127.0.0.1:9"));
+    assert_null(discover("{\"issuer\":\"http://[::1]:9\",\"jwks_uri\":\"http://[::1]:9/j\"}",
+                         "http://[::1]:9"));
 }
 
 static void the_discovery_url_stands_below_the_issuer(void **state)

@@ -20,7 +20,7 @@ static struct identity *id;
 static struct view good_token, stale_token;
 static atomic_bool stop;
 
-/* Under the one set the token is good, under the other its key is unknown; nothing else may come. */
+/* Under one set the token is good, under the other its key is unknown; nothing else may come. */
 static void *verify_many(void *arg)
 {
     struct token_cache *cache = NULL;
