@@ -75,6 +75,13 @@ static inline const char *test_said(const struct buf *said)
     return said->data != NULL ? said->data : "";
 }
 
+static inline void test_show_difference(size_t index, struct view given, const struct buf *said,
+                                        const char *wanted)
+{
+    print_error("case %zu:\n%.*s\nsaid:\n%.*swanted:\n%.*s\n", index, VIEW_ARG(given),
+                VIEW_ARG(buf_view(said)), VIEW_ARG(view_str(wanted)));
+}
+
 /* All diagnostics as check prints them, one a line. */
 static inline void test_describe(const struct diagnostics *d, struct buf *out)
 {

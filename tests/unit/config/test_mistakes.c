@@ -251,8 +251,7 @@ static void every_mistake_is_named_with_its_place(void **state)
         err e = test_parse(&t, "x.yaml", view_str(cases[i].yaml));
         test_describe(&t.d, &said);
         if (strcmp(test_said(&said), cases[i].said) != 0) {
-            print_error("case %zu:\n%s\nsaid:\n%swanted:\n%s\n", i, cases[i].yaml, test_said(&said),
-                        cases[i].said);
+            test_show_difference(i, view_str(cases[i].yaml), &said, cases[i].said);
             wrong++;
         }
         bool refused = strstr(cases[i].said, " error: ") != NULL;

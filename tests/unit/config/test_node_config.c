@@ -267,8 +267,7 @@ static void every_mistake_is_named_with_its_line(void **state)
         struct loaded l;
         load(&l, mistakes[i].text, environment, NULL, 0);
         if (strcmp(test_said(&l.said), mistakes[i].said) != 0) {
-            print_error("case %zu: %s\nsaid:\n%swanted:\n%s\n", i, mistakes[i].text, test_said(&l.said),
-                        mistakes[i].said);
+            test_show_difference(i, view_str(mistakes[i].text), &l.said, mistakes[i].said);
             wrong++;
         }
         bool refused = strstr(mistakes[i].said, " error: ") != NULL;
