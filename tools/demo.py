@@ -56,7 +56,11 @@ class Demo:
             shown += ["--json", f"'{text}'"]
             command += ["--json", text]
         print(f"\n   $ {' '.join(shown)} {self.url}{path}")
-        said = subprocess.check_output(command + [self.url + path], text=True)
+        done = subprocess.run(command + [self.url + path], capture_output=True)
+        if done.returncode != 0:
+            log = self.sandbox.log_file.read_text()[-4000:]
+            raise BedError(f"curl ended with {done.returncode}; sallyport's log:\n{log}")
+        said = done.stdout.decode()
         head, _, answer = said.partition("\r\n\r\n")
         lines = head.split("\r\n")
         fields = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)
