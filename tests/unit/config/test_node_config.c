@@ -189,8 +189,8 @@ static const struct {
     {"pg_host = h\n", NULL, "1:0 warning: 'pg_host': is known from Kong, but not supported yet by "
                             "this version; it has no effect\n"},
     {"nginx_http_charset = utf8\nadmin_listen = off\n", NULL,
-     "1:0 warning: 'nginx_http_charset': is known from Kong, but not supported yet by this version; "
-     "it has no effect\n"
+     "1:0 warning: 'nginx_http_charset': is known from Kong, but not supported yet by this "
+     "version; it has no effect\n"
      "2:0 warning: 'admin_listen': is known from Kong, but not supported yet by this version; it "
      "has no effect\n"},
     {"workers\n", NULL, "1:0 error: a line must read 'name = value'\n"},
@@ -286,8 +286,9 @@ static void an_unknown_setting_on_the_command_line_is_an_error(void **state)
 
     load(&l, "", NULL, settings, 2);
     assert_true(is_fault(l.outcome, &config_invalid));
-    assert_string_equal(test_said(&l.said), "0:0 error: 'worker' on the command line: there is no such "
-                                     "property; did you mean 'workers'?\n");
+    assert_string_equal(test_said(&l.said),
+                        "0:0 error: 'worker' on the command line: there is no such property; did "
+                        "you mean 'workers'?\n");
     /* Relative to the working directory, not to the file. */
     assert_text(l.node.prefix, "rel");
     clear(&l);
