@@ -26,6 +26,8 @@ OUTCOME = {"request_id": "r1", "status": 200, "rows": 1, "sqlstate": "00000", "b
 LOGIN = {"endpoint": "db:5432", "database_user": "app", "auth_method": "iam",
          "access_key_id": "AKIA", "credential_source": "environment", "backend_pid": 77,
          "token_expires": "2026-01-02T03:19:00.000000Z", "duration_us": 5000}
+DENIAL = {"request_id": "r2", "subject": "bob\x1b[2J", "method": "GET", "path": "/x",
+          "status": 404, "reason": "no_role"}
 
 
 def dumps(value):
@@ -48,9 +50,7 @@ def write(folder, worker, events):
 def make_folder(tmp_path):
     heads = [write(tmp_path, 0, [("03:04:06", "login", LOGIN)]),
              write(tmp_path, 1, [("03:04:07", "intent", INTENT), ("03:04:08", "outcome", OUTCOME),
-                                 ("03:04:09", "denial", {"request_id": "r2", "subject": "bob\x1b[2J",
-                                                         "method": "GET", "path": "/x",
-                                                         "status": 404, "reason": "no_role"})])]
+                                 ("03:04:09", "denial", DENIAL)])]
     key = Ed25519PrivateKey.generate()
     body = dumps({"time": "2026-01-02T03:04:10.000000Z", "boot": BOOT, "anchor": 1,
                   "previous": "0" * 64, "heads": heads})[:-1]
@@ -82,7 +82,8 @@ def test_verify_names_a_change(folder):
 
 def test_show_in_the_order_of_time_and_by_filters(folder):
     def kinds(*filters):
-        return [line.split()[1] for line in run("show", "--dir", folder, *filters).stdout.splitlines()]
+        lines = run("show", "--dir", folder, *filters).stdout.splitlines()
+        return [line.split()[1] for line in lines]
     assert kinds() == ["login", "intent", "outcome", "denial"]
     assert kinds("--kind", "denial") == ["denial"]
     assert kinds("--subject", "alice") == ["intent", "outcome"]
@@ -122,3 +123,8 @@ def test_fields_are_the_schemas_table():
     got = run("fields")
     assert got.returncode == 0
     assert "| `request_id` | text | intent, outcome, auth_failure, denial |" in got.stdout
+
+
+def test_the_page_about_the_log_has_the_schemas_table():
+    with open(os.path.join(ROOT, "docs/AUDIT.md"), encoding="utf-8") as page:
+        assert page.read().endswith("\n\n" + run("fields").stdout)

@@ -1,4 +1,4 @@
-/* A line of the audit log, and a file's name: whatever is taken is told apart without a byte lost. */
+/* A line of the audit log, and a file's name: what is taken is told apart without a byte lost. */
 #include <stdlib.h>
 #include <string.h>
 

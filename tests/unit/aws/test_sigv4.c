@@ -100,6 +100,47 @@ static struct sigv4_request minimal(void)
                                   .service = VIEW("s")};
 }
 
+/* The two vectors of Kong's signer (lua-resty-aws, spec/04-services/04-rds-utils_spec.lua), which
+ * signs for a host with its port even when that is 443; botocore, and rds_token.h, leave it out. */
+static void the_vectors_of_another_signer_hold(void **state)
+{
+    static const struct {
+        struct view id, secret, token;
+        const char *signature;
+    } rows[] = {
+        {{"test_id", 7}, {"test_key", 8}, {NULL, 0},
+         "ff72d46f1937c1f5917f69d694929ca814b781619b8d730451c7ffef050059b0"},
+        {{"test_id2", 8}, {"test_key2", 9}, {"test_token2", 11},
+         "7fcb20a161bb493b405686590604bfb864f8ac68dea84b903cd551e93f850ac5"},
+    };
+    const struct sigv4_pair query[] = {{VIEW("Action"), VIEW("connect")},
+                                       {VIEW("DBUser"), VIEW("test_user")}};
+    const struct sigv4_pair header = {
+        VIEW("host"), VIEW("test_database.test_cluster.us-east-1.rds.amazonaws.com:443")};
+    const struct sigv4_request r = {.method = VIEW("GET"),
+                                    .path = VIEW("/"),
+                                    .query = query,
+                                    .query_count = 2,
+                                    .headers = &header,
+                                    .header_count = 1,
+                                    .region = VIEW("us-east-1"),
+                                    .service = VIEW("rds-db"),
+                                    .now_us = 1667543171000000};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct aws_credentials c;
+        struct buf out;
+        assert_false(failed(
+            aws_credentials_init(&c, rows[i].id, rows[i].secret, rows[i].token, 0, "test")));
+        buf_init(&out, 1 << 16);
+        assert_false(failed(sigv4_presign(&r, &c, NULL, 900, &out)));
+        assert_true(view_ends_with(buf_view(&out), view_str(rows[i].signature)));
+        buf_clear(&out);
+        aws_credentials_clear(&c);
+    }
+}
+
 /* A cache that held on to an old secret, day, region or service would sign wrongly. */
 static void the_signing_key_is_derived_anew_when_anything_changes(void **state)
 {
@@ -190,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_vector_holds_at_every_step),
+        cmocka_unit_test(the_vectors_of_another_signer_hold),
         cmocka_unit_test(the_signing_key_is_derived_anew_when_anything_changes),
         cmocka_unit_test(repeated_headers_are_joined_in_their_order),
         cmocka_unit_test(what_cannot_be_signed_is_refused),

@@ -1,0 +1,104 @@
+"""`sallyport setup`: its SQL on a real server, twice, with names that want quoting; its policies."""
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PROGRAM = os.environ.get("SALLYPORT", os.path.join(ROOT, "build/src/cli/sallyport"))
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+
+CONFIG = """
+_format_version: "3.0"
+issuers:
+- {name: okta, issuer: "https://example.okta.com/oauth2/default", audience: [a]}
+services:
+- name: shop
+  url: postgres://app%22%27$sallyport$@shop.cluster-abc.eu-west-1.rds.amazonaws.com:5432/shop
+  sslmode: verify-full
+  sslrootcert: rds
+  iam_auth: {region: eu-west-1}
+  read:
+    url: postgres://app_ro@shop.cluster-ro-abc.eu-west-1.rds.amazonaws.com:5432/shop
+  routes:
+  - name: order
+    methods: [GET]
+    paths: ["/orders"]
+    statement: {sql: select 1 as one, result: one, read_only: true}
+roles:
+- {name: a, priority: 2, when: {issuer: okta}, services: [shop], database_role: "ro\\"le '\\\\",
+   allow: [{routes: [order]}]}
+- {name: b, priority: 1, when: {issuer: okta}, services: [shop], database_role: plain,
+   allow: [{routes: [order]}]}
+"""
+LOGIN, READER, ROLE = "app\"'$sallyport$", "app_ro", "ro\"le '\\"
+
+
+@pytest.fixture(name="config")
+def make_config(tmp_path):
+    path = tmp_path / "sallyport.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def run(*arguments):
+    return subprocess.run([PROGRAM, "setup", *map(str, arguments)], capture_output=True, text=True,
+                          check=False)
+
+
+def test_the_policies_name_exactly_the_logins(config):
+    got = run("shop", "--iam", "--config", config, "--account", "123456789012", "--resource-id",
+              "cluster-ABC", "--principal", "arn:aws:iam::123456789012:role/node")
+    assert got.returncode == 0, got.stderr
+    decoder = json.JSONDecoder()
+    connect, end = decoder.raw_decode(got.stdout)
+    trust = json.loads(got.stdout[end:])
+    arn = "arn:aws:rds-db:eu-west-1:123456789012:dbuser:cluster-ABC/"
+    assert connect["Statement"] == [{
+        "Effect": "Allow", "Action": "rds-db:connect",
+        "Resource": [arn + "app\"'${$}sallyport${$}", arn + "app_ro"]}]
+    assert trust["Statement"] == [{
+        "Effect": "Allow", "Action": "sts:AssumeRole",
+        "Principal": {"AWS": "arn:aws:iam::123456789012:role/node"}}]
+
+
+def test_what_is_not_given_stands_in_capitals(config):
+    got = run("shop", "--iam", "--config", config)
+    assert ":eu-west-1:ACCOUNT-ID:dbuser:DB-RESOURCE-ID/" in got.stdout
+    assert "--account" in got.stderr
+
+
+def test_the_sql_runs_twice_and_makes_logins_that_are_nothing_but_members(config):
+    from bed import postgres
+    if os.geteuid() != 0:
+        pytest.skip("the server of the test bed wants root")
+    got = run("shop", "--sql", "--config", config)
+    assert got.returncode == 0, got.stderr
+    with postgres.PostgresBed() as bed:
+        bed.superuser_script(got.stdout)
+        bed.superuser_script(got.stdout)
+        rows = json.loads(bed.superuser_sql(
+            "select json_object_agg(rolname, json_build_array(rolcanlogin, rolinherit, rolsuper, "
+            "(select json_agg(g.rolname order by g.rolname) from pg_auth_members m "
+            "join pg_roles g on g.oid = m.roleid where m.member = r.oid))) "
+            "from pg_roles r where oid >= 16384 and rolname <> 'rds_iam'"))
+    members = sorted([ROLE, "plain", "rds_iam"])
+    assert rows[LOGIN][:3] == [True, False, False] and sorted(rows[LOGIN][3]) == members
+    assert rows[READER][:3] == [True, False, False] and sorted(rows[READER][3]) == members
+    assert rows[ROLE][0] is False and rows[ROLE][3] is None
+    assert rows["plain"][0] is False and rows["plain"][3] is None
+
+
+@pytest.mark.parametrize("arguments,message", [
+    (("nothing", "--sql", "--config", "{}"), "no service 'nothing'"),
+    (("shop", "--config", "{}"), "either --sql or --iam"),
+    (("shop", "--sql", "--iam", "--config", "{}"), "either --sql or --iam"),
+    (("--sql", "--config", "{}"), "one SERVICE"),
+    (("shop", "--iam", "--config", "{}", "--account", "12"), "12 digits"),
+    (("shop", "--iam", "--config", "{}", "--region", "EU"), "--region wants"),
+])
+def test_mistakes_are_named(config, arguments, message):
+    got = run(*[a.format(config) for a in arguments])
+    assert got.returncode == 1 and message in got.stderr and got.stdout == ""
