@@ -9,9 +9,9 @@
  * A body is a JSON object (application/json) or a form (application/x-www-form-urlencoded).  JSON
  * null is SQL NULL; a number keeps its text; true and false are text; an array becomes an array
  * literal for an array type and stays JSON for json and jsonb; an object is only for json and
- * jsonb.  A JSON string for json or jsonb stays JSON (with its quotes).  Form, query, path and header
- * values are text: for an array type, PostgreSQL's array literal.  A claim is taken as a JSON value
- * of a body would be, but a claim that is null is one that is missing.
+ * jsonb.  A JSON string for json or jsonb stays JSON (with its quotes).  Form, query, path and
+ * header values are text: for an array type, PostgreSQL's array literal.  A claim is taken as a
+ * JSON value of a body would be, but a claim that is null is one that is missing.
  *
  * A parameter that is not given is its default, or NULL when it is not required, or refused.  NULL
  * that was given is given.
@@ -81,8 +81,8 @@ struct parameter_input {
 
 /* Which parameter, and what is wrong with it, fit for the caller. */
 struct parameter_error {
-    struct view name;   /* absent: none, the body as a whole */
-    struct view detail; /* a sentence; static or in the arena; never a value that came from a claim */
+    struct view name;   /* absent: the body as a whole, or a claim, whose name is not told */
+    struct view detail; /* a sentence; static or in the arena; it holds no value */
 };
 
 /*

@@ -33,7 +33,7 @@ struct problem {
     int64_t retry_after_s; /* 0: none; the header is the door's */
 };
 
-/* What a fault says to a caller: its status, name and client_text, and no more. */
+/* What a fault says to a caller: its status and, when it has a client_text, that and its name. */
 struct problem problem_of(const struct fault *fault, struct view request_id);
 
 /* Appends the JSON object; the title is the status's phrase.  Ask buf_failed. */

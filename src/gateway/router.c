@@ -4,9 +4,9 @@
 #include "http/uri.h"
 
 /*
- * A tree of segments.  The literal steps of all nodes stand in one hash table under (node, segment),
- * so a step costs one look-up however many children a node has; each node has at most one
- * placeholder step.
+ * A tree of segments.  The literal steps of all nodes stand in one hash table under (node,
+ * segment), so a step costs one look-up however many children a node has; each node has at most
+ * one placeholder step.
  */
 enum { NO_NODE = 0, ROOT = 1 };
 

@@ -32,15 +32,18 @@ extern const struct fault sql_syntax;       /* libpg_query's message and positio
 extern const struct fault sql_empty;        /* no statement */
 extern const struct fault sql_several;      /* more than one; position is the second's */
 /* Statements that no route may hold.  The analysis is filled nevertheless. */
-extern const struct fault sql_refused_transaction; /* BEGIN, COMMIT, SAVEPOINT, PREPARE TRANSACTION… */
-extern const struct fault sql_refused_session;     /* SET (LOCAL too), RESET, DISCARD, LISTEN, PREPARE,
-                                                    * EXECUTE, DECLARE, FETCH, LOAD… */
-extern const struct fault sql_refused_temporary;   /* temporary tables outlive the transaction */
-extern const struct fault sql_refused_copy;        /* COPY: another sub-protocol */
-extern const struct fault sql_refused_no_transaction; /* VACUUM, CREATE DATABASE, … CONCURRENTLY:
-                                                       * they fail with 25001 in a transaction */
-extern const struct fault sql_refused_other;       /* not on the list of what a route may hold: LOCK
-                                                    * (it ends with the call), GRANT, CREATE ROLE… */
+/* BEGIN, COMMIT, ROLLBACK, SAVEPOINT, PREPARE TRANSACTION, … */
+extern const struct fault sql_refused_transaction;
+/* SET (LOCAL too), RESET, DISCARD, LISTEN, PREPARE, EXECUTE, DECLARE, FETCH, LOAD, … */
+extern const struct fault sql_refused_session;
+/* Temporary tables, views and sequences: they outlive the transaction. */
+extern const struct fault sql_refused_temporary;
+/* COPY: another sub-protocol. */
+extern const struct fault sql_refused_copy;
+/* VACUUM, CREATE DATABASE, … CONCURRENTLY: in a transaction they fail with 25001. */
+extern const struct fault sql_refused_no_transaction;
+/* Not on the list of what a route may hold: LOCK (it ends with the call), GRANT, CREATE ROLE, … */
+extern const struct fault sql_refused_other;
 
 enum {
     SQL_MAX_TOKENS = 4096,

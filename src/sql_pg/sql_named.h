@@ -3,8 +3,9 @@
  * wants it, and every place of the rewritten text can be led back to the user's own.
  *
  * The scanner knows the lexical rules of PostgreSQL 15 (chapter 4.1, src/backend/parser/scan.l)
- * with standard_conforming_strings on: '…', E'…' and its continuation over lines, U&'…', $tag$…$tag$,
- * "…", nested comments, `::` and `:=`.  In none of those is a colon a parameter.
+ * with standard_conforming_strings on, which the session must have too: '…', E'…' and its
+ * continuation over lines, U&'…', $tag$…$tag$, "…", nested comments, `::` and `:=`.  In none of
+ * those is a colon a parameter.
  *
  * A parameter's name is [A-Za-z_][A-Za-z0-9_]* of at most 63 bytes, case kept.  The same name twice
  * is the same $n.

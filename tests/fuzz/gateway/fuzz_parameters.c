@@ -74,7 +74,8 @@ static void bind(struct arena *arena, const struct router *router, const struct 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct view paths[] = {{"/orders/{id}/{part}", 19}, {"/orders/{id}/lines/{part}", 25}};
+    static const struct view paths[] = {{"/orders/{id}/{part}", 19},
+                                        {"/orders/{id}/lines/{part}", 25}};
     static const struct view methods[] = {{"GET", 3}};
     struct route route = {.name = VIEW("r"),
                           .methods = {methods, 1},

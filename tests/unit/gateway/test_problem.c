@@ -59,8 +59,8 @@ static void a_fault_tells_a_caller_no_more_than_its_client_text(void **state)
     const struct fault closed = {"secret_name", "secret operator text", NULL, 403};
     const struct fault internal = {"secret_name", "secret operator text", NULL, 0};
     struct problem p = problem_of(&open, VIEW("r"));
-    assert_written(&p, "{\"type\":\"urn:sallyport:problem:too_big\",\"title\":\"Content Too Large\","
-                       "\"status\":413,\"detail\":\"It is too big.\",\"request_id\":\"r\"}");
+    assert_written(&p, "{\"type\":\"urn:sallyport:problem:too_big\","
+                       "\"title\":\"Content Too Large\",\"status\":413,\"detail\":\"It is too big.\",\"request_id\":\"r\"}");
     p = problem_of(&closed, VIEW("r"));
     assert_written(&p, "{\"type\":\"about:blank\",\"title\":\"Forbidden\",\"status\":403,"
                        "\"request_id\":\"r\"}");
