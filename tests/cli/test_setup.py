@@ -80,7 +80,8 @@ def test_the_sql_runs_twice_and_makes_logins_that_are_nothing_but_members(config
         bed.superuser_script(got.stdout)
         bed.superuser_script(got.stdout)
         rows = json.loads(bed.superuser_sql(
-            "select json_object_agg(rolname, json_build_array(rolcanlogin, rolinherit, rolsuper, "
+            "select json_object_agg(rolname, json_build_array(rolcanlogin, rolinherit, "
+            "rolsuper, "
             "(select json_agg(g.rolname order by g.rolname) from pg_auth_members m "
             "join pg_roles g on g.oid = m.roleid where m.member = r.oid))) "
             "from pg_roles r where oid >= 16384 and rolname <> 'rds_iam'"))
