@@ -1,4 +1,4 @@
-"""`sallyport setup`: its SQL on a real server, twice, with names that want quoting; its policies."""
+"""`sallyport setup`: its SQL on a real server, twice, with odd names; its policies."""
 import json
 import os
 import subprocess
