@@ -18,7 +18,7 @@ static const char usage[] =
     "  -c, --conf FILE   the node's configuration; by default /etc/sallyport/sallyport.conf\n"
     "  -h, --help        this text\n";
 
-enum { UPSTREAMS_SHOWN = 256, AUDIT_SAMPLE_LABELS = 1 };
+enum { UPSTREAMS_SHOWN = 256 };
 
 /* ---- What the status server and the scrape report ---- */
 
@@ -131,9 +131,14 @@ static void collect(void *arg, struct metrics_output *out)
 
 /* ---- The command ---- */
 
+static void on_status_closed(void *arg)
+{
+    (void)arg; /* the loop that runs to its end is what waits for it */
+}
+
 static void close_status(void *arg)
 {
-    status_server_close(arg, NULL, NULL);
+    status_server_close(arg, on_status_closed, NULL);
 }
 
 static void set_up_log(const struct node_config *node)

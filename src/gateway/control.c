@@ -499,6 +499,11 @@ void control_on_end(struct control *c, void (*end)(void *arg), void *arg)
     c->end_arg = arg;
 }
 
+static void on_fetcher_closed(void *arg)
+{
+    (void)arg; /* the loop that runs to its end is what waits for it */
+}
+
 static void close_handles(struct control *c)
 {
     for (size_t i = 0; i < COUNT_OF(c->signals); i++)
@@ -510,7 +515,7 @@ static void close_handles(struct control *c)
     uv_close((uv_handle_t *)&c->logins, NULL);
     uv_close((uv_handle_t *)&c->deadline, NULL);
     mailbox_close(&c->mailbox);
-    net_fetcher_close(c->fetcher, NULL, NULL);
+    net_fetcher_close(c->fetcher, on_fetcher_closed, NULL);
     if (c->end != NULL)
         c->end(c->end_arg);
     uv_run(&c->loop, UV_RUN_DEFAULT);

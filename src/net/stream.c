@@ -38,8 +38,10 @@ static void update_interest(struct stream *s)
         want = s->write_blocked ? UV_WRITABLE : UV_READABLE;
         break;
     case STREAM_OPEN:
+        /* A socket is nearly always writable: asking for that brings the next event at once. */
         want = (s->reading ? UV_READABLE : 0) |
-               (s->write_blocked || s->read_wants_write ? UV_WRITABLE : 0);
+               (s->write_blocked || s->read_wants_write || (s->reading && s->more) ? UV_WRITABLE
+                                                                                   : 0);
         break;
     case STREAM_FAILED:
     case STREAM_CLOSED:
@@ -164,6 +166,8 @@ static void continue_handshake(struct stream *s)
     if (result == 1) {
         s->state = STREAM_OPEN;
         s->write_blocked = false;
+        /* The first request often comes in the same segment as the end of the handshake. */
+        s->more = SSL_has_pending(s->ssl);
         update_interest(s);
         s->ops->ready(s);
         return;
@@ -227,7 +231,7 @@ static err read_tls(struct stream *s, struct buf *in, size_t limit)
 {
     size_t total = 0;
 
-    s->read_wants_write = false;
+    s->read_wants_write = s->more = false;
     do {
         size_t n = 0;
         ERR_clear_error();
@@ -239,6 +243,7 @@ static err read_tls(struct stream *s, struct buf *in, size_t limit)
         }
         switch (SSL_get_error(s->ssl, result)) {
         case SSL_ERROR_WANT_READ:
+            update_interest(s);
             return OK;
         case SSL_ERROR_WANT_WRITE:
             s->read_wants_write = true;
@@ -253,13 +258,9 @@ static err read_tls(struct stream *s, struct buf *in, size_t limit)
         }
         /* What OpenSSL has read ahead would not wake the poll handle, so it is taken now. */
     } while (total < limit && SSL_has_pending(s->ssl));
+    s->more = SSL_has_pending(s->ssl);
+    update_interest(s);
     return OK;
-}
-
-/* Runs `readable` again in the next turn for bytes that sit in OpenSSL's buffer. */
-static bool holds_unread(const struct stream *s)
-{
-    return s->ssl != NULL && SSL_pending(s->ssl) > 0;
 }
 
 err stream_read(struct stream *s, struct buf *in, size_t limit)
@@ -374,20 +375,15 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         continue_handshake(s);
         return;
     }
-    bool retry_read = s->read_wants_write && (events & UV_WRITABLE) != 0;
     if ((events & UV_WRITABLE) != 0 && s->write_blocked)
         stream_queue(s);
-    if ((events & UV_READABLE) != 0 || retry_read) {
-        /* Until nothing is left inside OpenSSL; each callback may stop reading or close. */
-        do
-            s->ops->readable(s);
-        while (poll->data == s && s->state == STREAM_OPEN && s->reading && holds_unread(s));
-    }
+    if ((events & UV_READABLE) != 0 || s->read_wants_write || (s->more && s->reading))
+        s->ops->readable(s);
 }
 
 void stream_detach(struct stream *s)
 {
-    ENSURE(s->state == STREAM_OPEN && stream_unsent(s) == 0 && !holds_unread(s));
+    ENSURE(s->state == STREAM_OPEN && stream_unsent(s) == 0 && !s->more);
     leave_loop(s);
 }
 

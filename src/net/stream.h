@@ -53,6 +53,7 @@ struct stream {
     bool reading; /* the owner wants readable */
     bool write_blocked;
     bool read_wants_write;
+    bool more; /* OpenSSL holds bytes already, so the socket may stay silent about them */
     struct buf out;
     size_t out_at; /* what of `out` the kernel has taken */
     struct list *flush_list;
