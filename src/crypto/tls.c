@@ -259,3 +259,35 @@ const char *tls_verify_text(const SSL *session)
 {
     return X509_verify_cert_error_string(SSL_get_verify_result(session));
 }
+
+struct ssl_st *tls_server_new(struct ssl_ctx_st *context)
+{
+    return SSL_new(context);
+}
+
+struct ssl_ctx_st *tls_context_acquire(struct ssl_ctx_st *context)
+{
+    if (context != NULL)
+        SSL_CTX_up_ref(context);
+    return context;
+}
+
+void tls_context_release(struct ssl_ctx_st *context)
+{
+    SSL_CTX_free(context);
+}
+
+const char *tls_version(const struct ssl_st *session)
+{
+    return SSL_get_version(session);
+}
+
+const char *tls_cipher(const struct ssl_st *session)
+{
+    return SSL_get_cipher_name(session);
+}
+
+void tls_thread_end(void)
+{
+    OPENSSL_thread_stop();
+}

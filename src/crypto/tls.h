@@ -54,6 +54,20 @@ err tls_client_context_new(const struct tls_client_options *options,
 err tls_client_new(struct ssl_ctx_st *context, const char *host, bool verify_host,
                    struct ssl_st **out) MUST_USE;
 
+/* A server session of the context; NULL without memory. */
+struct ssl_st *tls_server_new(struct ssl_ctx_st *context);
+
+/* Contexts are counted by reference; NULL is fine for both. */
+struct ssl_ctx_st *tls_context_acquire(struct ssl_ctx_st *context);
+void tls_context_release(struct ssl_ctx_st *context);
+
+/* "TLSv1.3", "TLS_AES_256_GCM_SHA384": of a finished handshake; static. */
+const char *tls_version(const struct ssl_st *session);
+const char *tls_cipher(const struct ssl_st *session);
+
+/* At the end of a thread that used any of this: what OpenSSL keeps for it is freed. */
+void tls_thread_end(void);
+
 enum { TLS_END_POINT_MAX_BYTES = 64 };
 
 /* The channel binding tls-server-end-point (RFC 5929 section 4.1): the hash of the server's

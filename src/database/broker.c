@@ -1,11 +1,11 @@
 #include "database/broker.h"
 
-#include <openssl/ssl.h>
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/time.h"
+#include "crypto/tls.h"
 #include "net/net.h"
 
 enum {
@@ -96,7 +96,7 @@ void broker_release_reference(struct broker *b)
     if (b == NULL || atomic_fetch_sub(&b->references, 1) != 1)
         return;
     ENSURE(b->total == 0 && b->waiting == 0);
-    SSL_CTX_free(b->tls);
+    tls_context_release(b->tls);
     pthread_mutex_destroy(&b->lock);
     if (b->endpoint.password.data != NULL)
         secret_wipe((char *)(uintptr_t)b->endpoint.password.data, b->endpoint.password.len);

@@ -1,7 +1,6 @@
 #include "database/login.h"
 
 #include <netinet/in.h>
-#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,7 +171,7 @@ static err start_tls(struct login *l)
     struct backend *backend = l->backend;
     struct view name = tls_name(&b->endpoint);
     char host[NAME_BYTES];
-    SSL *ssl = NULL;
+    struct ssl_st *ssl = NULL;
     bool complete = false;
 
     TRY(pg_read_ssl_answer(buf_view(&backend->in), &complete));
@@ -193,8 +192,8 @@ static void on_ready(struct stream *s)
 {
     struct login *l = login_of(s);
 
-    snprintf(l->tls_version, sizeof l->tls_version, "%s", SSL_get_version(s->ssl));
-    snprintf(l->tls_cipher, sizeof l->tls_cipher, "%s", SSL_get_cipher_name(s->ssl));
+    snprintf(l->tls_version, sizeof l->tls_version, "%s", tls_version(s->ssl));
+    snprintf(l->tls_cipher, sizeof l->tls_cipher, "%s", tls_cipher(s->ssl));
     err e = begin_proof(l);
     if (failed(e))
         finish(l, e);

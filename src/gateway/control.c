@@ -17,8 +17,6 @@
 #include "gateway/upstream.h"
 #include "net/net.h"
 
-#include <openssl/ssl.h>
-
 enum { ANCHOR_MS = 1000, LIMITER_BUCKETS = 100000, PATH_BYTES = 4096 };
 
 /* Amazon's bundle for all regions, as its documentation offers it for download; the package of no
@@ -156,7 +154,7 @@ bool control_reload(struct control *c, const char *cause)
 
 /* ---- The door's certificate ---- */
 
-static err load_certificate(struct control *c, SSL_CTX **out)
+static err load_certificate(struct control *c, struct ssl_ctx_st **out)
 {
     char cert[PATH_BYTES], key[PATH_BYTES];
 
@@ -168,20 +166,18 @@ static err load_certificate(struct control *c, SSL_CTX **out)
     return tls_server_context_new(cert, key, out);
 }
 
-static void give_certificate(struct control *c, SSL_CTX *tls)
+static void give_certificate(struct control *c, struct ssl_ctx_st *tls)
 {
     for (size_t i = 0; i < c->worker_count; i++) {
-        if (tls != NULL)
-            SSL_CTX_up_ref(tls);
-        worker_set_tls(&c->workers[i], tls);
+        worker_set_tls(&c->workers[i], tls_context_acquire(tls));
     }
-    SSL_CTX_free(tls);
+    tls_context_release(tls);
 }
 
 /* A renewed certificate is served without a restart; one that cannot be read changes nothing. */
 static void reload_certificate(struct control *c)
 {
-    SSL_CTX *tls = NULL;
+    struct ssl_ctx_st *tls = NULL;
     err e = load_certificate(c, &tls);
 
     if (failed(e))
@@ -461,7 +457,7 @@ static bool make_workers(struct control *c)
 
 bool control_start(struct control *c, const struct node_config *node)
 {
-    SSL_CTX *tls = NULL;
+    struct ssl_ctx_st *tls = NULL;
     char *yaml = malloc(PATH_BYTES);
 
     *c = (struct control){.node = node, .yaml_path = yaml, .stop_reason = "unknown"};
@@ -481,7 +477,7 @@ bool control_start(struct control *c, const struct node_config *node)
     init_loop(c);
     if (!open_gateway(c) || !open_audit(c) || !make_workers(c) || !open_sources(c) ||
         !listen_all(c)) {
-        SSL_CTX_free(tls);
+        tls_context_release(tls);
         return false;
     }
     give_certificate(c, tls);

@@ -1,6 +1,5 @@
 #include "gateway/http_door.h"
 
-#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -213,8 +212,8 @@ static void describe_source(struct http_client *c)
     stream_peer(&c->stream, address);
     source.address = view_str(address);
     if (c->stream.ssl != NULL) {
-        source.tls_version = view_str(SSL_get_version(c->stream.ssl));
-        source.tls_cipher = view_str(SSL_get_cipher_name(c->stream.ssl));
+        source.tls_version = view_str(tls_version(c->stream.ssl));
+        source.tls_cipher = view_str(tls_cipher(c->stream.ssl));
     }
     buf_init(&b, SOURCE_BYTES);
     audit_render_source(&b, &source);
@@ -424,7 +423,7 @@ void http_door_accept(struct worker *w, int fd, bool tls)
         on_ready(&c->stream);
         return;
     }
-    SSL *ssl = w->tls != NULL ? SSL_new(w->tls) : NULL;
+    struct ssl_st *ssl = w->tls != NULL ? tls_server_new(w->tls) : NULL;
     if (ssl == NULL)
         close_client(c);
     else

@@ -1,6 +1,5 @@
 #include "gateway/upstream.h"
 
-#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -223,7 +222,7 @@ static void want_logins(struct broker *b, void *arg)
 
 /* ---- Brokers ---- */
 
-static err make_tls(struct control *c, const struct endpoint *e, SSL_CTX **out)
+static err make_tls(struct control *c, const struct endpoint *e, struct ssl_ctx_st **out)
 {
     char roots[4096];
 
@@ -267,7 +266,7 @@ struct broker *upstream_broker_for(void *arg, const struct service *service,
 {
     struct control *c = arg;
     struct upstream *u = find(c, service, endpoint, access, roles);
-    SSL_CTX *tls = NULL;
+    struct ssl_ctx_st *tls = NULL;
 
     if (u != NULL)
         return broker_acquire(u->broker);
@@ -294,7 +293,7 @@ struct broker *upstream_broker_for(void *arg, const struct service *service,
     if (b == NULL) {
         diag_add(d, SEVERITY_ERROR, view_str(c->yaml_path), service->meta.line, 0,
                  "service %.*s: %s", VIEW_ARG(service->name), fault_out_of_memory.text);
-        SSL_CTX_free(tls);
+        tls_context_release(tls);
         free(u);
         return NULL;
     }

@@ -1,10 +1,10 @@
 #include "gateway/worker.h"
 
-#include <openssl/ssl.h>
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "base/time.h"
+#include "crypto/tls.h"
 #include "gateway/http_door.h"
 #include "gateway/pipeline.h"
 #include "gateway/prepare.h"
@@ -183,7 +183,7 @@ static void open_tls(struct letter *letter)
 {
     struct worker_letter *l = CONTAINER_OF(letter, struct worker_letter, letter);
 
-    SSL_CTX_free(l->worker->tls);
+    tls_context_release(l->worker->tls);
     l->worker->tls = l->tls;
     free(l);
 }
@@ -338,7 +338,7 @@ static void wind_up(struct worker *w)
     prepare_free(w->prepare);
     token_cache_free(w->tokens);
     snapshot_release(w->snapshot);
-    SSL_CTX_free(w->tls);
+    tls_context_release(w->tls);
     free_idle_calls(w);
     uv_close((uv_handle_t *)&w->turn, NULL);
     uv_close((uv_handle_t *)&w->tick, NULL);
@@ -346,7 +346,7 @@ static void wind_up(struct worker *w)
     ENSURE(uv_loop_close(&w->loop) == 0);
     audit_writer_close(w->audit);
     free(w->listeners);
-    OPENSSL_thread_stop();
+    tls_thread_end();
 }
 
 static void run(void *arg)
