@@ -14,8 +14,10 @@ import json
 import os
 import pathlib
 import platform
+import re
 import resource
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -163,6 +165,7 @@ def profile(bed, options):
 def profile_with_perf(bed, options, clients):
     data = bed.folder / "perf.data"
     subject = subjects.Sallyport(bed, options.workers)
+    calls = []
     try:
         record = subprocess.Popen(
             ["perf", "record", "-q", "-g", "-F", "499", "-o", str(data), "-p", str(subject.pid)],
@@ -170,15 +173,54 @@ def profile_with_perf(bed, options, clients):
         )
         subject.load(clients, PROFILE_SECONDS)
         if record.poll() is None:
-            record.send_signal(2)
+            record.send_signal(signal.SIGINT)
         record.wait(60)
+        calls = calls_per_request(bed, subject, clients)
     finally:
         subject.stop()
-    report = ["perf", "report", "--stdio", "--no-children", "-g", "none", "-i", str(data)]
-    report += ["--percent-limit", "0.7", "-F", "overhead,dso,symbol"]
-    done = subprocess.run(report, capture_output=True, text=True)
-    lines = [line.rstrip() for line in done.stdout.splitlines() if line.strip()[:1].isdigit()]
-    return "\n".join(lines[:40])
+    syscalls = [
+        line for line in perf_report(data, "--children", "-F", "overhead_children,symbol")
+        if re.search(r" (__x64_sys|ksys|__sys)_\w+$", line)
+    ]
+    parts = {
+        "by program and library": perf_report(data, "--no-children", "-F", "overhead,dso"),
+        "system calls, with all they lead to": syscalls,
+        "system calls a request, counted by strace": calls,
+        "functions": perf_report(data, "--no-children", "-F", "overhead,dso,symbol"),
+    }
+    return "\n".join(
+        f"{name}:\n" + "\n".join(lines[:25]) for name, lines in parts.items() if lines
+    )
+
+
+def calls_per_request(bed, subject, clients):
+    """How often each system call is made for one request; strace slows it, but does not change
+    what is asked of the kernel much."""
+    if not shutil.which("strace"):
+        return []
+    counts = bed.folder / "strace"
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-c", "-q", "-o", str(counts), "-p", str(subject.pid)],
+        stderr=subprocess.DEVNULL,
+    )
+    load = subject.load(clients, PROFILE_SECONDS)
+    tracer.send_signal(signal.SIGINT)
+    tracer.wait(30)
+    lines = []
+    for line in counts.read_text().splitlines():
+        fields = line.split()
+        if len(fields) >= 5 and fields[3].isdigit() and fields[-1] != "total":
+            each = int(fields[3]) / load.requests
+            if each >= 0.01:
+                lines.append(f"{each:10.2f}  {fields[-1]}")
+    return sorted(lines, reverse=True)
+
+
+def perf_report(data, *how):
+    """The lines of a report that begin with a percentage."""
+    report = ["perf", "report", "--stdio", "-g", "none", "--percent-limit", "0.5"]
+    done = subprocess.run([*report, *how, "-i", str(data)], capture_output=True, text=True)
+    return [line.rstrip() for line in done.stdout.splitlines() if line.strip()[:1].isdigit()]
 
 
 def profile_with_callgrind(bed, options, clients):
