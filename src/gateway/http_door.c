@@ -42,7 +42,9 @@ struct http_client {
     enum client_state state;
     struct buf in;
     struct http_scan scan;
-    size_t head_bytes; /* of the request in hand, at the front of `in` */
+    /* The head of the request in hand, which the request and the call look into: apart from `in`,
+     * which may move when more is read. */
+    struct buf head;
     struct http_header *headers; /* HEADERS_MAX, while a request is in hand */
     struct http_request request;
     struct http_body decoder;
@@ -74,6 +76,7 @@ static void close_client(struct http_client *c)
     list_unlink(&c->link);
     stream_close(&c->stream);
     buf_clear(&c->in);
+    buf_clear(&c->head);
     buf_clear(&c->body);
     free(c->headers);
     free(c);
@@ -260,11 +263,23 @@ static bool begin_call(struct http_client *c)
     buf_reset(&c->body);
     c->state = CLIENT_BODY;
     set_deadline(c, w->gateway->node->client_body_timeout_ms);
-    if (c->request.expect_continue && c->in.len == c->head_bytes) {
+    if (c->request.expect_continue && c->in.len == 0) {
         buf_add_view(&c->stream.out, HTTP_CONTINUE);
         stream_queue(&c->stream);
     }
     return true;
+}
+
+/* What stands in `in` becomes `head`; what came after the head stays to be read. */
+static bool keep_head(struct http_client *c, size_t head_bytes)
+{
+    struct buf spare = c->head;
+
+    c->head = c->in;
+    c->in = spare;
+    buf_reset(&c->in);
+    buf_add_view(&c->in, view_from(buf_view(&c->head), head_bytes));
+    return !buf_failed(&c->in);
 }
 
 /* True: the head was taken and the body is next. */
@@ -286,28 +301,25 @@ static bool take_head(struct http_client *c)
     }
     if (consumed == 0)
         return false;
-    c->head_bytes = consumed;
     c->scan = (struct http_scan){0};
+    if (!keep_head(c, consumed)) {
+        close_client(c);
+        return false;
+    }
     return begin_call(c);
 }
 
-/* The head stays in `in` until the call is answered, since the call looks into it; the body is
- * decoded from behind it. */
 static void take_body(struct http_client *c)
 {
     size_t consumed = 0;
     bool done = false;
 
-    err e = http_body_feed(&c->decoder, view_from(buf_view(&c->in), c->head_bytes), &consumed,
-                           &c->body, &done);
+    err e = http_body_feed(&c->decoder, buf_view(&c->in), &consumed, &c->body, &done);
     if (failed(e) || buf_failed(&c->body)) {
         refuse(c, failed(e) ? e : fail(&http_body_too_large));
         return;
     }
-    /* Cuts the decoded bytes out from behind the head. */
-    size_t end = c->head_bytes + consumed;
-    memmove(c->in.data + c->head_bytes, c->in.data + end, c->in.len - end);
-    buf_truncate(&c->in, c->in.len - consumed);
+    buf_consume(&c->in, consumed);
     if (!done)
         return;
     c->state = CLIENT_RUNNING;
@@ -325,11 +337,10 @@ static bool next_request(struct http_client *c)
         close_client(c);
         return false;
     }
-    buf_consume(&c->in, c->head_bytes);
-    c->head_bytes = 0;
     if (c->in.len == 0) {
         /* Nothing of a request stays with an idle client. */
         buf_clear(&c->in);
+        buf_clear(&c->head);
         buf_clear(&c->stream.out);
         free(c->headers);
         c->headers = NULL;
@@ -366,7 +377,7 @@ static void on_readable(struct stream *s)
     if (first && c->in.len > 0)
         set_deadline(c, c->worker->gateway->node->client_header_timeout_ms);
     if ((c->state == CLIENT_RUNNING || c->state == CLIENT_SENDING) &&
-        c->in.len - c->head_bytes > PIPELINED_MAX_BYTES) {
+        c->in.len > PIPELINED_MAX_BYTES) {
         stream_want_read(s, false);
         return;
     }
@@ -411,6 +422,7 @@ void http_door_accept(struct worker *w, int fd, bool tls)
     c->worker = w;
     stream_init(&c->stream, &client_ops, OUT_MAX_BYTES);
     buf_init(&c->in, IN_MAX_BYTES);
+    buf_init(&c->head, IN_MAX_BYTES);
     buf_init(&c->body, (size_t)node->client_max_body_size);
     list_init(&c->link);
     list_push_back(&w->clients, &c->link);
