@@ -71,6 +71,7 @@ struct listener {
 struct status_server {
     uv_loop_t *loop;
     struct status_source source;
+    char *node_name; /* source.node_name */
     struct arena arena; /* for one report */
     struct list clients;
     size_t client_count;
@@ -92,6 +93,7 @@ static void free_when_all_closed(struct status_server *s)
     void (*closed)(void *arg) = s->closed;
     void *arg = s->closed_arg;
     arena_clear(&s->arena);
+    free(s->node_name);
     free(s);
     if (closed != NULL)
         closed(arg);
@@ -422,6 +424,11 @@ err status_server_new(uv_loop_t *loop, struct listens listens, const struct stat
         return fail(&fault_out_of_memory);
     s->loop = loop;
     s->source = *source;
+    if (source->node_name != NULL && (s->node_name = strdup(source->node_name)) == NULL) {
+        free(s);
+        return fail(&fault_out_of_memory);
+    }
+    s->source.node_name = s->node_name;
     if (s->source.request_ms <= 0)
         s->source.request_ms = STATUS_REQUEST_MS;
     s->listener_count = listens.count;

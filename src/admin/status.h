@@ -74,14 +74,14 @@ struct status_source {
     void (*report)(void *arg, struct arena *arena, struct status_report *out);
     void *arg;
     struct metrics *metrics;
-    const char *node_name; /* may be NULL */
+    const char *node_name; /* copied; may be NULL */
     int64_t request_ms;    /* 0: STATUS_REQUEST_MS */
 };
 
 struct status_server;
 
 /* Listens on all of listens (none is fine: a server that serves nobody).  The source is copied;
- * what it points at must live until the close callback.  On an error *detail (when not NULL, of
+ * what arg and metrics point at must live until the close callback.  On an error *detail (when not NULL, of
  * detail_bytes) says which address and why, and nothing is left listening. */
 err status_server_new(uv_loop_t *loop, struct listens listens, const struct status_source *source,
                       struct status_server **out, char *detail, size_t detail_bytes) MUST_USE;

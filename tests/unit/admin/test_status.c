@@ -68,11 +68,13 @@ static struct bed *bed_open(int64_t request_ms)
     assert_int_equal(uv_loop_init(&b->loop), 0);
     uv_async_init(&b->loop, &b->stop, on_stop);
     b->stop.data = b;
+    char name[] = "n1";
     struct status_source source = {
-        .report = give_report, .arg = b, .metrics = b->metrics, .node_name = "n1",
+        .report = give_report, .arg = b, .metrics = b->metrics, .node_name = name,
         .request_ms = request_ms};
     err e = status_server_new(&b->loop, (struct listens){&where, 1}, &source, &b->server, NULL, 0);
     assert_false(failed(e));
+    name[0] = '?'; /* it was copied */
     b->port = status_server_port(b->server, 0);
     assert_int_not_equal(b->port, 0);
     assert_int_equal(pthread_create(&b->thread, NULL, run_loop, b), 0);
