@@ -32,10 +32,13 @@ static const struct view prelude_sql =
 static const struct view prelude_name = VIEW("prelude");
 
 /* What a session may keep of a caller beyond its transaction: settings, locks, cursors,
- * notifications, temporary tables, the last value of a sequence. */
+ * notifications, temporary tables, the last value of a sequence.  A statement prepared by SQL could
+ * stand in the place of one of ours, the prelude's even: the session that has one ends itself. */
 static const struct view reset_sql =
-    VIEW("select pg_catalog.pg_advisory_unlock_all(); close all; unlisten *; reset role;"
-         " reset all; discard temp; discard sequences");
+    VIEW("reset role; reset all; select pg_catalog.pg_advisory_unlock_all(); close all; unlisten *;"
+         " discard temp; discard sequences;"
+         " select pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())"
+         " from pg_catalog.pg_prepared_statements where from_sql");
 
 static const struct stream_ops stream_ops;
 
@@ -101,6 +104,12 @@ static void add_utility(struct buf *out, struct view sql)
     pg_add_parse(out, VIEW(""), sql, NULL, 0);
     pg_add_bind(out, VIEW(""), VIEW(""), NULL, 0);
     pg_add_execute(out, VIEW(""), 0);
+}
+
+/* Begin and commit of its own; what is only prepared runs nothing that could commit. */
+static bool in_transaction(const struct db_call *call)
+{
+    return call->statement->explicit_transaction && !call->prepare_only;
 }
 
 static void add_prelude(struct backend *b, const struct db_call *call)
@@ -169,7 +178,7 @@ static void send_call(struct backend *b, struct db_call *call)
         p->uses++;
     }
     call->prepared = p;
-    if (s->explicit_transaction)
+    if (in_transaction(call))
         add_utility(out, VIEW("begin"));
     add_prelude(b, call);
     if (p == NULL) {
@@ -178,7 +187,7 @@ static void send_call(struct backend *b, struct db_call *call)
     } else {
         add_statement(b, call, p, parse);
     }
-    if (s->explicit_transaction)
+    if (in_transaction(call))
         add_utility(out, VIEW("commit"));
     pg_add_sync(out);
     stream_queue(&b->stream);
@@ -190,9 +199,9 @@ static void begin_head(struct backend *b)
 
     b->has_error = false;
     b->completion = (struct completion){VIEW(""), 0};
-    b->columns_given = b->rows_given = b->sink_stopped = b->too_many_rows = false;
+    b->columns_given = b->rows_given = b->sink_stopped = b->too_many_rows = b->bound = false;
     if (call != NULL)
-        b->phase = call->statement->explicit_transaction ? PHASE_BEGIN : PHASE_PRELUDE;
+        b->phase = in_transaction(call) ? PHASE_BEGIN : PHASE_PRELUDE;
 }
 
 void backend_run(struct backend *b, struct db_call *call)
@@ -260,28 +269,6 @@ void backend_fail(struct backend *b, err why)
     broker_forget(broker, b);
 }
 
-/* The answer to a call whose prepared statement the server no longer has, or whose result has
- * another shape since: parsed anew, once. */
-static bool heal(struct backend *b, struct db_call *call)
-{
-    bool stale = strcmp(b->error.sqlstate, "26000") == 0 || strcmp(b->error.sqlstate, "0A000") == 0;
-
-    if (!stale || call->healed || b->rows_given || call->prepared == NULL ||
-        b->phase_failed != PHASE_STATEMENT || call->abandoned || call->statement->explicit_transaction)
-        return false;
-    struct prepared *p = call->prepared;
-    call->prepared = NULL;
-    call->healed = true;
-    if (!p->forgotten)
-        pg_add_close(&b->stream.out, PG_STATEMENT, view_str(p->name));
-    statement_cache_forget(&b->statements, p);
-    prepared_release(p);
-    list_unlink(&call->link);
-    list_push_back(&b->calls, &call->link);
-    send_call(b, call);
-    return true;
-}
-
 static void start_cleaning(struct backend *b, bool roll_back, bool reset)
 {
     struct buf *out = &b->stream.out;
@@ -296,6 +283,39 @@ static void start_cleaning(struct backend *b, bool roll_back, bool reset)
     }
     if (b->cleaning > 0)
         stream_queue(&b->stream);
+}
+
+/* Whether the server refused to bind a statement that it no longer has, or whose result has another
+ * shape since.  The same codes from a statement that ran are the statement's own. */
+static bool is_stale(const struct backend *b)
+{
+    return (b->phase_failed == PHASE_PRELUDE || b->phase_failed == PHASE_STATEMENT) && !b->bound &&
+           (strcmp(b->error.sqlstate, "26000") == 0 || strcmp(b->error.sqlstate, "0A000") == 0);
+}
+
+/* A call that met a stale statement is sent again, once, with everything parsed anew. */
+static bool heal(struct backend *b, struct db_call *call, bool left_failed)
+{
+    struct buf *out = &b->stream.out;
+    struct prepared *p = call->prepared;
+
+    if (!is_stale(b) || call->healed || call->abandoned || p == NULL)
+        return false;
+    call->prepared = NULL;
+    call->healed = true;
+    start_cleaning(b, left_failed, false);
+    if (!p->forgotten)
+        pg_add_close(out, PG_STATEMENT, view_str(p->name));
+    if (b->phase_failed == PHASE_PRELUDE) {
+        pg_add_close(out, PG_STATEMENT, prelude_name);
+        b->prelude_known = false;
+    }
+    statement_cache_forget(&b->statements, p);
+    prepared_release(p);
+    list_unlink(&call->link);
+    list_push_back(&b->calls, &call->link);
+    send_call(b, call);
+    return true;
 }
 
 static err verdict(const struct backend *b)
@@ -320,10 +340,10 @@ static err finish_head(struct backend *b, char status)
     if (b->phase != PHASE_SYNC && !described_only)
         return fail(&db_protocol);
     /* Only an explicit transaction that failed may be left open, and only as failed. */
-    bool left_failed = status == 'E' && call->statement->explicit_transaction && b->has_error;
+    bool left_failed = status == 'E' && in_transaction(call) && b->has_error;
     if (status != 'I' && !left_failed)
         return fail(&db_protocol);
-    if (b->has_error && heal(b, call)) {
+    if (b->has_error && heal(b, call, left_failed)) {
         begin_head(b);
         return OK;
     }
@@ -418,7 +438,7 @@ static err on_complete(struct backend *b, struct db_call *call, struct view body
         b->completion = (struct completion){view_str(b->command), done.rows};
         if (call->prepared != NULL)
             call->prepared->described = true; /* without a RowDescription: no rows to describe */
-        b->phase = call->statement->explicit_transaction ? PHASE_COMMIT : PHASE_SYNC;
+        b->phase = in_transaction(call) ? PHASE_COMMIT : PHASE_SYNC;
         return OK;
     }
     case PHASE_COMMIT:
@@ -447,7 +467,7 @@ static err on_suspended(struct backend *b, struct db_call *call)
     if (b->phase != PHASE_STATEMENT)
         return fail(&db_protocol);
     b->too_many_rows = true;
-    b->phase = call->statement->explicit_transaction ? PHASE_COMMIT : PHASE_SYNC;
+    b->phase = in_transaction(call) ? PHASE_COMMIT : PHASE_SYNC;
     return OK;
 }
 
@@ -486,6 +506,8 @@ static err on_call_message(struct backend *b, struct db_call *call, const struct
             call->prepared->parsed = true;
         return OK;
     case PG_BIND_COMPLETE:
+        b->bound = b->phase == PHASE_STATEMENT;
+        return OK;
     case PG_CLOSE_COMPLETE:
     case PG_PARAMETER_DESCRIPTION:
         return OK;
@@ -508,6 +530,8 @@ static err on_cleaning_message(struct backend *b, const struct pg_frame *f)
     case PG_DATA_ROW:
     case PG_COMMAND_COMPLETE:
         return OK;
+    case PG_ERROR_RESPONSE:
+        return fail(&db_not_clean);
     default:
         return fail(&db_protocol);
     }
@@ -561,6 +585,8 @@ static void on_readable(struct stream *s)
         if (is_fault(e, &db_protocol) || is_fault(e, &pg_message_malformed))
             log_error("database_protocol", "a database broke the protocol; its connection is closed",
                       LOG_INT("backend_pid", b->pid), LOG_STR("reason", e.fault->text));
+        if (is_fault(e, &db_not_clean))
+            log_warn("connection_not_clean", e.fault->text, LOG_INT("backend_pid", b->pid));
         backend_fail(b, failed(e) ? e : end);
         return;
     }

@@ -54,6 +54,7 @@ struct backend {
     char command[32]; /* the completion's text, since its message is gone by then */
     int phase;
     int phase_failed;
+    bool bound; /* the head call's statement has its values: it may have begun to run */
     bool columns_given;
     bool rows_given;
     bool sink_stopped;

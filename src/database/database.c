@@ -25,6 +25,8 @@ const struct fault db_result_too_large = {"result_too_large",
                                           "the result is larger than allowed", 422};
 const struct fault db_protocol = {"database_protocol", "the database broke the protocol", NULL,
                                   502};
+const struct fault db_not_clean = {
+    "connection_not_clean", "a connection could not be reset after a call and is closed", NULL, 502};
 const struct fault db_abandoned = {"abandoned", "the caller left before the statement began", NULL,
                                    499};
 const struct fault db_shutdown = {"shutdown", "the gateway is stopping",
