@@ -175,9 +175,10 @@ static bool open_status(struct control *c, const struct node_config *node)
 
 static int serve(const char *conf_file)
 {
+    /* As long as the process: threads may still look into them when a late step fails. */
     static struct control control;
-    struct node_config node;
-    struct arena arena;
+    static struct node_config node;
+    static struct arena arena;
 
     arena_init(&arena, 16 * 1024, 16 * 1024 * 1024);
     if (!cli_load_node(&arena, conf_file, &node))

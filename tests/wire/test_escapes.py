@@ -240,12 +240,12 @@ def test_the_backend_names_the_caller_during_the_statement_and_not_after(one, su
 
 
 def test_a_long_subject_is_cut_and_the_request_id_is_not(one):
-    answer = one.get("/who", one.mint("alice", sub="s" * 200 + "é\n"))
+    answer = one.get("/who", one.mint("alice", sub="s" * 200))
     name = answer.json["application_name"]
     assert len(name) == 63
     assert name == (answer.request_id + " " + "s" * 200)[:63]
-    odd = one.get("/who", one.mint("alice", sub="é'\"\\ \n;--"))
-    assert odd.json["application_name"] == f"{odd.request_id} ??'\"\\ ?;--"
+    odd = one.get("/who", one.mint("alice", sub="é'\"\\ ;--"))
+    assert odd.json["application_name"] == f"{odd.request_id} ??'\"\\ ;--"
 
 
 def test_a_failing_statement_leaves_no_identity_behind(one):
