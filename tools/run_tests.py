@@ -7,6 +7,7 @@ includes  the edges between rooms
 lint      tests/lint
 unit      the ASan and UBSan build: every cmocka test, and every fuzz target's seeds
 threads   the threaded rooms' unit tests in the TSan build
+cli       pytest of the commands, and of what the documents say, with the ASan build
 wire      pytest against real servers, with the ASan build
 wire-threads   those of them marked `threads`, with the TSan build
 """
@@ -127,16 +128,17 @@ def threads():
 # -- the rest --------------------------------------------------------------------------------
 
 
-def pytest(folder, *options):
-    """The wire tests against the program of one build."""
+def pytest(folder, *options, tests=("tests/wire",)):
+    """The tests against the program of one build."""
     if run("ninja", "-C", folder.name, "src/cli/sallyport") != 0:
         return Count(failed=1)
-    report = folder / "wire.xml"
+    report = folder / f"{pathlib.Path(tests[0]).name}.xml"
     report.unlink(missing_ok=True)
     code = run(
         *("/usr/bin/python3", "-m", "pytest", "-q", "-rs", "--durations=10", "--color=no"),
-        *("-p", "no:cacheprovider", f"--junit-xml={report}", *options, "tests/wire"),
+        *("-p", "no:cacheprovider", f"--junit-xml={report}", *options, *tests),
         SALLYPORT_BINARY=str(folder / "src/cli/sallyport"),
+        SALLYPORT=str(folder / "src/cli/sallyport"),
         PYTHONDONTWRITEBYTECODE="1",
     )
     if not report.exists():
@@ -148,6 +150,12 @@ def pytest(folder, *options):
         failed = max(failed, 1)
     passed = max(0, number["tests"] - number["skipped"] - failed)
     return Count(passed, failed, number["skipped"])
+
+
+def cli():
+    if not configure(ASAN, "address,undefined"):
+        return Count(failed=1)
+    return pytest(ASAN, tests=("tests/cli", "tests/docs"))
 
 
 def wire():
@@ -189,6 +197,7 @@ PARTS = {
     "lint": lint,
     "unit": unit,
     "threads": threads,
+    "cli": cli,
     "wire": wire,
     "wire-threads": wire_threads,
 }

@@ -4,58 +4,70 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cli/check_token.h"
 #include "cli/cli.h"
 #include "config/config.h"
+#include "gateway/snapshot.h"
 
 static const char usage[] =
     "usage: sallyport check [-c SALLYPORT.CONF] [SALLYPORT.YAML...]\n"
+    "       sallyport check --token FILE [--json] [-c SALLYPORT.CONF] [SALLYPORT.YAML]\n"
     "\n"
-    "Reads the node's configuration and what it serves, and prints every mistake with file, line\n"
-    "and column.  Without a YAML file the one that declarative_config names is read.\n"
+    "Reads the node's configuration and what it serves, SQL included, and prints every mistake\n"
+    "with file, line and column.  Without a YAML file the one that declarative_config names is\n"
+    "read.\n"
+    "\n"
+    "With --token it then tells what this token would be allowed, without a call: each step of\n"
+    "its verification, and for every route the role chosen and why not the others.  The issuers'\n"
+    "keys are fetched, nothing else is asked.\n"
     "\n"
     "  -c, --conf FILE   the node's configuration; by default " CONFIG_DEFAULT_FILE "\n"
+    "      --token FILE  a file that holds a token; - is the standard input\n"
+    "      --json        the answer about the token as JSON\n"
     "  -h, --help        this text\n"
     "\n"
-    "exit: 0 when all is valid, 1 otherwise\n";
+    "exit: 0 when all is valid (and the token verifies), 1 otherwise\n";
 
 enum { ARENA_BLOCK_BYTES = 64 << 10, ARENA_MAX_BYTES = 1 << 30 };
 
+struct options {
+    const char *conf_file;
+    const char *token_file; /* NULL: no token is asked about */
+    bool json;
+};
+
 struct check {
-    struct arena arena; /* of the configuration */
+    struct arena arena; /* of the node's configuration */
     struct arena words; /* of the diagnostics */
     struct diagnostics d;
     struct node_config node;
-    const char *conf_file; /* of -c */
-};
-
-/* One more check of what has been read joins here; each reports through c->d. */
-typedef void entities_check(struct check *c, const char *path, const struct entities *e);
-
-static entities_check *const entity_checks[] = {
-    NULL, /* ends the list */
+    struct snapshot *snapshot; /* of the last file that was valid */
 };
 
 static void check_yaml(struct check *c, const char *path)
 {
-    struct entities e;
+    const struct snapshot_makers nothing = {NULL};
+    struct snapshot *s = NULL;
+    size_t errors = c->d.errors;
 
-    if (failed(entities_load(&c->arena, path, NULL, &e, &c->d)))
-        return;
-    for (size_t i = 0; entity_checks[i] != NULL; i++)
-        entity_checks[i](c, path, &e);
+    err e = snapshot_build(path, &nothing, &c->d, &s);
+    if (failed(e) && c->d.errors == errors)
+        diag_add(&c->d, SEVERITY_ERROR, view_str(path), 0, 0, "%s", e.fault->text);
+    snapshot_release(c->snapshot);
+    c->snapshot = s;
 }
 
-static bool check_node(struct check *c)
+static bool check_node(struct check *c, const char *conf_file)
 {
-    struct node_config_sources sources = {.environment = environ, .conf_file = c->conf_file};
+    struct node_config_sources sources = {.environment = environ, .conf_file = conf_file};
 
     return !failed(node_config_load(&c->arena, &sources, &c->node, &c->d));
 }
 
 /* What the closing line calls the configuration. */
-static const char *check_all(struct check *c, int count, char **files)
+static const char *check_all(struct check *c, const char *conf_file, int count, char **files)
 {
-    bool node_valid = check_node(c);
+    bool node_valid = check_node(c, conf_file);
 
     for (int i = 0; i < count; i++)
         check_yaml(c, files[i]);
@@ -65,39 +77,63 @@ static const char *check_all(struct check *c, int count, char **files)
         return NULL;
     if (c->node.declarative_config.len > 0) {
         check_yaml(c, c->node.declarative_config.data);
-        return c->conf_file != NULL ? c->conf_file : c->node.declarative_config.data;
+        return conf_file != NULL ? conf_file : c->node.declarative_config.data;
     }
-    enum severity severity = c->conf_file != NULL ? SEVERITY_WARNING : SEVERITY_ERROR;
+    enum severity severity = conf_file != NULL ? SEVERITY_WARNING : SEVERITY_ERROR;
     diag_add(&c->d, severity, (struct view){NULL, 0}, 0, 0,
              "there is nothing to serve: give a YAML file, or set declarative_config");
-    return c->conf_file;
+    return conf_file;
 }
 
-static int check(const char *conf_file, int count, char **files)
+static int conclude(const struct check *c, const char *what, const struct options *o)
 {
-    struct check c = {.conf_file = conf_file};
+    size_t errors = c->d.errors;
+
+    diag_print(&c->d, STDERR_FILENO);
+    if (errors > 0) {
+        fprintf(stderr, "Error: %zu %s in the configuration\n", errors,
+                errors == 1 ? "mistake" : "mistakes");
+        return 1;
+    }
+    if (o->token_file != NULL && c->snapshot != NULL)
+        return check_token(c->snapshot, o->token_file, o->json);
+    if (o->token_file != NULL) {
+        fputs("Error: there is nothing to serve, so no token is good for anything\n", stderr);
+        return 1;
+    }
+    printf("configuration at %s is valid\n", what);
+    return 0;
+}
+
+static int check(const struct options *o, int count, char **files)
+{
+    struct check c = {.snapshot = NULL};
 
     arena_init(&c.arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     arena_init(&c.words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     c.d.arena = &c.words;
-    const char *what = check_all(&c, count, files);
-    diag_print(&c.d, STDERR_FILENO);
-    size_t errors = c.d.errors;
-    if (errors > 0)
-        fprintf(stderr, "Error: %zu %s in the configuration\n", errors,
-                errors == 1 ? "mistake" : "mistakes");
-    else
-        printf("configuration at %s is valid\n", what);
+    int code = conclude(&c, check_all(&c, o->conf_file, count, files), o);
+    snapshot_release(c.snapshot);
     arena_clear(&c.arena);
     arena_clear(&c.words);
-    return errors > 0 ? 1 : 0;
+    return code;
+}
+
+static int complain(void)
+{
+    fputs(usage, stderr);
+    return 1;
 }
 
 static int run(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"conf", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
-    const char *conf_file = NULL;
+    enum { TOKEN = 256, AS_JSON };
+    static const struct option options[] = {{"conf", required_argument, NULL, 'c'},
+                                            {"token", required_argument, NULL, TOKEN},
+                                            {"json", no_argument, NULL, AS_JSON},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    struct options o = {.json = false};
     int option;
 
     while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
@@ -105,13 +141,19 @@ static int run(int argc, char **argv)
             fputs(usage, stdout);
             return 0;
         }
-        if (option != 'c') {
-            fputs(usage, stderr);
-            return 1;
-        }
-        conf_file = optarg;
+        if (option == 'c')
+            o.conf_file = optarg;
+        else if (option == TOKEN)
+            o.token_file = optarg;
+        else if (option == AS_JSON)
+            o.json = true;
+        else
+            return complain();
     }
-    return check(conf_file, argc - optind, argv + optind);
+    int count = argc - optind;
+    if ((o.json && o.token_file == NULL) || (o.token_file != NULL && count > 1))
+        return complain();
+    return check(&o, count, argv + optind);
 }
 
 const struct command command_check = {"check", "checks the configuration and prints every mistake",

@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "config/config.h"
 #include "config/schema.h"
+#include "gateway/snapshot.h"
 
 static const char usage[] =
     "usage: sallyport config parse SALLYPORT.YAML   checks one file\n"
@@ -18,19 +19,19 @@ enum { ARENA_BLOCK_BYTES = 64 << 10, ARENA_MAX_BYTES = 1 << 30, MANUAL_MAX_BYTES
 
 static int parse(const char *path)
 {
-    struct arena arena, words;
-    struct entities e;
+    const struct snapshot_makers nothing = {NULL};
+    struct snapshot *s = NULL;
+    struct arena words;
 
-    arena_init(&arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     arena_init(&words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     struct diagnostics d = {.arena = &words};
-    err outcome = entities_load(&arena, path, NULL, &e, &d);
+    err outcome = snapshot_build(path, &nothing, &d, &s);
     diag_print(&d, STDERR_FILENO);
     if (failed(outcome))
         fprintf(stderr, "Error: %s\n", outcome.fault->text);
     else
         puts("parse successful");
-    arena_clear(&arena);
+    snapshot_release(s);
     arena_clear(&words);
     return failed(outcome) ? 1 : 0;
 }

@@ -38,6 +38,10 @@ static const struct field node_fields[] = {
     {.name = "ssl_cert", .type = FIELD_PATH, AT(ssl_cert),
      .doc = "The server's certificate chain, PEM."},
     {.name = "ssl_cert_key", .type = FIELD_PATH, AT(ssl_cert_key), .doc = "Its private key, PEM."},
+    {.name = "rds_ca_bundle", .type = FIELD_PATH, AT(rds_ca_bundle),
+     .fallback = "/etc/sallyport/rds-global-bundle.pem",
+     .doc = "What sslrootcert: rds stands for: Amazon's certificate authorities, PEM; no package "
+            "holds the file, so download global-bundle.pem as the RDS documentation says."},
     {.name = "log_level", .type = FIELD_STRING, AT(log_level), .words = log_level_words,
      .fallback = "notice", .doc = "The least important messages to be logged."},
     {.name = "log_format", .type = FIELD_STRING, AT(log_format), .words = log_format_words,

@@ -19,10 +19,6 @@
 
 enum { ANCHOR_MS = 1000, LIMITER_BUCKETS = 100000, PATH_BYTES = 4096 };
 
-/* Amazon's bundle for all regions, as its documentation offers it for download; the package of no
- * distribution holds it, so the operator puts it there (docs). */
-#define RDS_BUNDLE_FILE "/etc/sallyport/rds-global-bundle.pem"
-
 static void say(const char *what, const char *more)
 {
     fprintf(stderr, "Error: %s%s%s\n", what, more[0] != '\0' ? ": " : "", more);
@@ -464,7 +460,7 @@ bool control_start(struct control *c, const struct node_config *node)
     if (yaml == NULL)
         return false;
     text_of(node->declarative_config, yaml, PATH_BYTES);
-    snprintf(c->rds_bundle, sizeof c->rds_bundle, "%s", RDS_BUNDLE_FILE);
+    text_of(node->rds_ca_bundle, c->rds_bundle, sizeof c->rds_bundle);
     c->worker_count = node->workers > 0 ? (size_t)node->workers : (size_t)uv_available_parallelism();
     (void)signal(SIGPIPE, SIG_IGN);
     if (!make_prefix(node))

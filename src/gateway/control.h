@@ -33,7 +33,7 @@ struct control {
     struct db_worker **db_workers;
     size_t worker_count;
     size_t workers_stopped;
-    char rds_bundle[256]; /* the PEM file that sslrootcert: rds stands for */
+    char rds_bundle[4096]; /* node.rds_ca_bundle */
     struct audit_writer *audit;
     struct net_fetcher *fetcher;
     struct key_refresher *refresher;

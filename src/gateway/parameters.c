@@ -113,6 +113,13 @@ static void check_path(const struct route *route, struct view path, struct view 
     }
 }
 
+void parameters_check(const struct route *route, struct view file, struct diagnostics *diagnostics)
+{
+    const struct statement *s = &route->statement;
+    for (size_t i = 0; i < s->parameter_count; i++)
+        check_declaration(s, i, type_of(s->parameters[i].type), file, diagnostics);
+}
+
 bool parameters_compile(struct arena *arena, const struct route *route, struct view file,
                         struct diagnostics *diagnostics, const struct parameter_type **types)
 {
@@ -122,10 +129,9 @@ bool parameters_compile(struct arena *arena, const struct route *route, struct v
     *types = made;
     if (made == NULL)
         return false;
-    for (size_t i = 0; i < s->parameter_count; i++) {
+    for (size_t i = 0; i < s->parameter_count; i++)
         made[i] = type_of(s->parameters[i].type);
-        check_declaration(s, i, made[i], file, diagnostics);
-    }
+    parameters_check(route, file, diagnostics);
     for (size_t i = 0; i < route->paths.count; i++)
         check_path(route, route->paths.items[i], file, diagnostics);
     return diagnostics->errors == errors;

@@ -95,6 +95,10 @@ bool parameters_compile(struct arena *arena, const struct route *route, struct v
                         struct diagnostics *diagnostics, const struct parameter_type **types)
     MUST_USE;
 
+/* The types and defaults alone, of a file that has other mistakes already.  Every parameter has a
+ * name, a type and a source. */
+void parameters_check(const struct route *route, struct view file, struct diagnostics *diagnostics);
+
 /*
  * Fills out[i] for route->statement.parameters[i]; the caller has as many.  (Which of them is $n
  * is told by sql_named.names.)  On failure out is not to be used and *why is set.

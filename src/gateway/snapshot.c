@@ -48,7 +48,8 @@ static void sql_mistake(struct compiler *c, const struct compiled_route *r, stru
 
     place_in_file(&r->route->statement, place, &line, &column);
     diag_add(c->d, SEVERITY_ERROR, c->file, line, column, "route %.*s: sql: %s%s%.*s",
-             VIEW_ARG(r->route->name), what, more.len > 0 ? ": " : "", VIEW_ARG(more));
+             VIEW_ARG(r->route->name), what, what[0] != '\0' && more.len > 0 ? ": " : "",
+             VIEW_ARG(more));
 }
 
 static const struct parameter *find_parameter(const struct statement *st, struct view name,
@@ -112,8 +113,10 @@ static bool analyse(struct compiler *c, struct compiled_route *r)
     bool good = order_parameters(c, r);
     e = sql_analyse(&c->s->arena, r->named.text, &r->analysis);
     if (failed(e)) {
-        sql_mistake(c, r, sql_named_place(&r->named, r->analysis.position), e.fault->text,
-                    r->analysis.message);
+        struct view said = r->analysis.message;
+        bool whole = memmem(said.data, said.len, e.fault->text, strlen(e.fault->text)) != NULL;
+        sql_mistake(c, r, sql_named_place(&r->named, r->analysis.position),
+                    whole ? "" : e.fault->text, said);
         return false;
     }
     if (st->read_only && !r->analysis.reads_only) {
@@ -329,6 +332,41 @@ static err compile(struct compiler *c)
                         &s->identity);
 }
 
+/* ---- A file with mistakes ---- */
+
+static bool parameters_whole(const struct statement *st)
+{
+    for (size_t i = 0; i < st->parameter_count; i++) {
+        const struct parameter *p = &st->parameters[i];
+        if (p->name.data == NULL || p->type.data == NULL || p->from.data == NULL)
+            return false;
+    }
+    return true;
+}
+
+static void check_statement(struct compiler *c, const struct route *route)
+{
+    const struct statement *st = &route->statement;
+    struct compiled_route r = {.route = route};
+
+    if (!st->present || st->sql.len == 0 || !parameters_whole(st))
+        return;
+    parameters_check(route, c->file, c->d);
+    (void)analyse(c, &r);
+}
+
+/* A statement's own mistakes are there whatever else is wrong: all are shown at once.  What was
+ * reported already left its value absent. */
+static void check_statements(struct compiler *c)
+{
+    const struct entities *all = &c->s->entities;
+
+    for (size_t i = 0; i < all->service_count; i++) {
+        for (size_t k = 0; k < all->services[i].route_count; k++)
+            check_statement(c, &all->services[i].routes[k]);
+    }
+}
+
 err snapshot_build(const char *path, const struct snapshot_makers *makers, struct diagnostics *d,
                    struct snapshot **out)
 {
@@ -340,9 +378,13 @@ err snapshot_build(const char *path, const struct snapshot_makers *makers, struc
     atomic_init(&s->references, 1);
     arena_init(&s->arena, BLOCK_BYTES, MAX_BYTES);
     struct compiler c = {.s = s, .makers = makers, .d = d, .file = view_str(path)};
+    struct diagnostic *before = d->last;
     err e = entities_load(&s->arena, path, &config_system, &s->entities, d);
     if (!failed(e))
         e = compile(&c);
+    else if (is_fault(e, &config_invalid))
+        check_statements(&c);
+    diag_sort_after(d, before);
     if (failed(e)) {
         snapshot_release(s);
         return e;

@@ -40,6 +40,7 @@ struct node_config {
     bool allow_plaintext; /* lets proxy_listen be plain beyond loopback */
     struct view ssl_cert;
     struct view ssl_cert_key;
+    struct view rds_ca_bundle;       /* the PEM file that sslrootcert: rds stands for */
     struct view log_level;
     struct view log_format;          /* auto, text, json */
     int64_t workers;                 /* 0: as many as cores */

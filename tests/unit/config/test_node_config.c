@@ -71,6 +71,7 @@ static void defaults_hold_without_any_source(void **state)
     assert_false(n->allow_plaintext);
     assert_null(n->ssl_cert.data);
     assert_null(n->ssl_cert_key.data);
+    assert_text(n->rds_ca_bundle, "/etc/sallyport/rds-global-bundle.pem");
     assert_text(n->log_level, "notice");
     assert_text(n->log_format, "auto");
     assert_int_equal(n->workers, 0);
