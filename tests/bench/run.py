@@ -247,7 +247,17 @@ def profile_with_callgrind(bed, options, clients):
 # -- the table -------------------------------------------------------------------------------
 
 
-def ratios(rows):
+def rate(row):
+    return row["rate"]
+
+
+def frugality(row):
+    """Requests for a second of CPU, of everybody who took part: the rate that a machine gives
+    when it does nothing else and none of it is idle."""
+    return 1e6 / sum(row["cpu_us"].values())
+
+
+def ratios(rows, worth):
     """The first numbers to read: the door against the others at the same number of clients."""
     found = []
     by_name = {(row["subject"], row["clients"]): row for row in rows}
@@ -262,7 +272,7 @@ def ratios(rows):
             {
                 "clients": row["clients"],
                 **{
-                    name: round(row["rate"] / other["rate"], 3)
+                    name: round(worth(row) / worth(other), 3)
                     for name, other in others.items()
                     if other
                 },
@@ -273,11 +283,20 @@ def ratios(rows):
 
 def show(results):
     say()
-    say(f"sallyport's requests a second, as a multiple of the others' ({results['machine']})")
-    for line in results["ratios"]:
-        parts = [f"{name} {line[name]:.2f}" for name in ("pgbench", "fastify", "nginx")
-                 if name in line]
-        say(f"  {line['clients']:4d} clients   " + "   ".join(parts))
+    say(results["machine"])
+    if results["load_average"] > 0.5:
+        say(f"It was busy with other things (load {results['load_average']:.1f} before the start):")
+        say("trust the second block of ratios more than the first, and no absolute number.")
+    for title, lines in (
+        ("requests a second", results["ratios"]),
+        ("requests for a second of everybody's CPU", results["ratios_by_cpu"]),
+    ):
+        say()
+        say(f"sallyport's {title}, as a multiple of the others'")
+        for line in lines:
+            parts = [f"{name} {line[name]:.2f}" for name in ("pgbench", "fastify", "nginx")
+                     if name in line]
+            say(f"  {line['clients']:4d} clients   " + "   ".join(parts))
     say()
     heads = ("subject", "clients", "per second", "lowest", "highest", "p50 ms", "p99 ms")
     say(f"{heads[0]:10s} {heads[1]:>7s} " + " ".join(f"{head:>10s}" for head in heads[2:])
@@ -343,6 +362,7 @@ def parse_options():
 
 
 def run(options):
+    load_average = os.getloadavg()[0]
     with subjects.Bed(options.pool) as bed:
         running = start_subjects(bed, options)
         try:
@@ -358,7 +378,9 @@ def run(options):
         return {
             "machine": machine(),
             "options": vars(options),
-            "ratios": ratios(rows),
+            "load_average": load_average,
+            "ratios": ratios(rows, rate),
+            "ratios_by_cpu": ratios(rows, frugality),
             "rows": rows,
             "memory": sizes,
             "operations": small_benches(bed),
