@@ -199,10 +199,12 @@ static struct view key_of(const struct cached_decision *d)
     return view_of(&d->route, sizeof(struct compiled_route *));
 }
 
-/* One route may be called by several methods, which a role's allow may tell apart. */
-static bool cacheable(const struct compiled_route *r, struct view named_role)
+/* One route may be called by several methods, and a GET's by HEAD too, which a role's allow may
+ * tell apart; the key is the route alone, so only its one method's decision is kept. */
+static bool cacheable(const struct compiled_route *r, struct view method, struct view named_role)
 {
-    return named_role.data == NULL && r->route->methods.count <= 1;
+    return named_role.data == NULL && r->route->methods.count == 1 &&
+           view_eq(method, r->route->methods.items[0]);
 }
 
 err authorize_call(struct arena *arena, const struct snapshot *s, struct known_caller *caller,
@@ -210,7 +212,7 @@ err authorize_call(struct arena *arena, const struct snapshot *s, struct known_c
                    const struct cached_decision **out)
 {
     struct caller_cache *cache = cache_of(caller);
-    bool keep = cache != NULL && cacheable(r, named_role);
+    bool keep = cache != NULL && cacheable(r, method, named_role);
     struct cached_decision *d =
         keep ? map_get(&cache->decisions, view_of(&r, sizeof(struct compiled_route *))) : NULL;
 

@@ -18,6 +18,7 @@ enum {
     OUT_MAX_BYTES = 512 * 1024 * 1024, /* bounded first by max_response_bytes */
     IN_MAX_BYTES = 256 * 1024,
     SOURCE_BYTES = 256,
+    SEND_TIMEOUT_MS = 60000, /* a client that takes nothing of its answer for so long is closed */
     NS_PER_MS = 1000000,
 };
 
@@ -123,6 +124,7 @@ static void send_answer(struct http_client *c, struct call *call)
     c->outcome_pending |= call->outcome_pending;
     c->call = NULL;
     c->state = CLIENT_SENDING;
+    set_deadline(c, SEND_TIMEOUT_MS);
     call_free(call);
     stream_queue(&c->stream);
 }
@@ -445,12 +447,15 @@ void http_door_accept(struct worker *w, int fd, bool tls)
 static void flush_client(struct http_client *c)
 {
     struct worker *w = c->worker;
+    size_t unsent = stream_unsent(&c->stream);
 
     w->flushing = c;
     stream_flush(&c->stream);
     if (w->flushing != c)
         return; /* it failed and is gone */
     w->flushing = NULL;
+    if (c->state == CLIENT_SENDING && stream_unsent(&c->stream) < unsent)
+        set_deadline(c, SEND_TIMEOUT_MS);
     c->outcome_pending = false;
     if (c->state == CLIENT_SENDING && next_request(c))
         process(c);
@@ -458,18 +463,20 @@ static void flush_client(struct http_client *c)
 
 void http_door_flush(struct worker *w, bool audit_ok)
 {
-    struct list held;
+    struct list batch;
 
-    list_init(&held);
-    for (struct list *node; (node = list_pop_front(&w->client_flush)) != NULL;) {
+    /* Whoever is queued meanwhile (a pipelined request, refused at once) waits for the next
+     * round, which writes the audit first. */
+    list_init(&batch);
+    for (struct list *node; (node = list_pop_front(&w->client_flush)) != NULL;)
+        list_push_back(&batch, node);
+    for (struct list *node; (node = list_pop_front(&batch)) != NULL;) {
         struct http_client *c = client_of(LIST_ENTRY(node, struct stream, flush_link));
         if (!audit_ok && c->outcome_pending)
-            list_push_back(&held, node);
+            list_push_back(&w->client_flush, node);
         else
             flush_client(c);
     }
-    for (struct list *node; (node = list_pop_front(&held)) != NULL;)
-        list_push_back(&w->client_flush, node);
 }
 
 static void time_out(struct http_client *c)

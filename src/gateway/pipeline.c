@@ -16,6 +16,7 @@ enum {
     KEPT_BODY_BYTES = 64 * 1024,
     APPLICATION_NAME_BYTES = 63, /* NAMEDATALEN - 1; the server would cut it */
     RETRY_AFTER_S = 1,
+    RATE_KEY_MAX_BYTES = 64 * 1024,
 };
 
 static const struct fault pipeline_rate_limited = {
@@ -258,10 +259,19 @@ static bool within_rate(struct call *call, int64_t *retry_after_ms)
 
     if (route->rate_limit <= 0)
         return true;
-    struct view key = arena_printf(&call->arena, "%.*s %.*s %.*s %.*s %.*s",
-                                   VIEW_ARG(route->service->name), VIEW_ARG(route->name),
-                                   VIEW_ARG(p->issuer_name), VIEW_ARG(p->client),
-                                   VIEW_ARG(p->subject));
+    /* Each with its length: no two callers may share a key, whatever stands in their names. */
+    const struct view parts[] = {route->service->name, route->name, p->issuer_name, p->client,
+                                 p->subject};
+    struct buf b;
+
+    buf_init(&b, RATE_KEY_MAX_BYTES);
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+        buf_add_u64(&b, parts[i].len);
+        buf_add_char(&b, ':');
+        buf_add_view(&b, parts[i]);
+    }
+    struct view key = buf_failed(&b) ? VIEW("") : arena_copy(&call->arena, buf_view(&b));
+    buf_clear(&b);
     return limit_take(call->worker->gateway->limiter, key, route->rate_limit, route->rate_burst,
                       time_monotonic_ns(), retry_after_ms);
 }
@@ -284,7 +294,6 @@ static bool find_route(struct call *call)
     switch (router_match(call->snapshot->router, method, call->request.path, &call->match)) {
     case ROUTER_FOUND:
         call->route = snapshot_route(call->snapshot, call->match.route);
-        call->head = view_is(method, "HEAD");
         if (call->route->route->statement.present)
             return true;
         call->route = NULL;
@@ -317,13 +326,27 @@ static bool authorize(struct call *call)
                                                           : &authorize_denied));
 }
 
+/* A well-formed traceparent is given back; its trace id, or Amazon's, stands in the audit. */
+static void take_trace(struct call *call)
+{
+    const struct call_request *r = &call->request;
+    struct view w3c = trace_id_of(r->traceparent, (struct view){NULL, 0});
+    struct view id = w3c.data != NULL ? w3c : trace_id_of((struct view){NULL, 0}, r->amzn_trace_id);
+
+    add_header(&call->answer, VIEW("X-Request-Id"), view_str(call->request_id));
+    if (w3c.data != NULL)
+        add_header(&call->answer, VIEW("traceparent"), r->traceparent);
+    /* The outcome of a caller who left names it too, when the request's bytes are gone. */
+    if (id.data != NULL)
+        call->trace_id = arena_copy(&call->arena, id);
+}
+
 bool pipeline_admit(struct call *call, const struct call_request *request)
 {
     call->request = *request;
-    call->trace_id = trace_id_of(request->traceparent, request->amzn_trace_id);
-    add_header(&call->answer, VIEW("X-Request-Id"), view_str(call->request_id));
-    if (request->traceparent.data != NULL && call->trace_id.data != NULL)
-        add_header(&call->answer, VIEW("traceparent"), request->traceparent);
+    /* Refusals too go without a body: a client that reads none would take it for the next answer. */
+    call->head = view_is(request->method, "HEAD");
+    take_trace(call);
     if (!audit_writable(call->worker->audit)) {
         answer_fault(call, fail(&audit_unavailable));
         return false;
@@ -616,7 +639,7 @@ static void on_finished(struct db_call *db, const struct db_outcome *outcome)
     if (try_again(call, outcome))
         return;
     call->running = false;
-    if (call->worker->audit_failing && failed(outcome->error))
+    if (is_fault(outcome->error, &db_unsent))
         answer_fault(call, fail(&audit_unavailable));
     else if (outcome->reason != NULL)
         answer_database_error(call, outcome);
