@@ -246,6 +246,21 @@ static struct db_outcome outcome_of(const struct backend *b, const struct db_cal
                                .database_ns = time_monotonic_ns() - call->running_ns};
 }
 
+/* What the loss of the connection is to one call.  Those behind the first only lost their place. */
+static err fault_of_loss(const struct db_call *call, bool first, err why)
+{
+    if (is_fault(why, &db_unsent))
+        return why;
+    /* A write whose answer never came may have happened: that comes before the reason. */
+    if (!call->statement->read_only)
+        return fail(&db_outcome_unknown);
+    if (first && is_fault(why, &net_timeout))
+        return fail(&db_timeout);
+    if (first && is_fault(why, &pg_message_too_large))
+        return fail(&db_result_too_large);
+    return fail(&db_lost);
+}
+
 void backend_fail(struct backend *b, err why)
 {
     struct broker *broker = b->broker;
@@ -255,15 +270,9 @@ void backend_fail(struct backend *b, err why)
     b->state = BACKEND_DEAD;
     stream_want_read(&b->stream, false);
     broker_unlist(broker, b);
+    const struct db_call *first = head_call(b);
     for (struct db_call *call; (call = head_call(b)) != NULL;) {
-        bool timed_out = is_fault(why, &net_timeout);
-        const struct fault *fault = timed_out                     ? &db_timeout
-                                    : call->statement->read_only ? &db_lost
-                                                                 : &db_outcome_unknown;
-        /* A write whose answer never came may have happened: that comes before the reason. */
-        if (timed_out && !call->statement->read_only)
-            fault = &db_outcome_unknown;
-        struct db_outcome outcome = outcome_of(b, call, fail(fault));
+        struct db_outcome outcome = outcome_of(b, call, fault_of_loss(call, call == first, why));
         end_call(b, call, &outcome);
     }
     broker_forget(broker, b);
@@ -281,8 +290,10 @@ static void start_cleaning(struct backend *b, bool roll_back, bool reset)
         pg_add_query(out, reset_sql);
         b->cleaning++;
     }
-    if (b->cleaning > 0)
+    if (b->cleaning > 0) {
+        b->cleaning_ns = time_monotonic_ns();
         stream_queue(&b->stream);
+    }
 }
 
 /* Whether the server refused to bind a statement that it no longer has, or whose result has another
@@ -594,8 +605,9 @@ static void on_readable(struct stream *s)
         buf_clear(&b->in);
     if (b->in_flight > 0 || b->cleaning > 0 || b->state != BACKEND_BUSY)
         return;
-    if (b->in.len > 0)
-        backend_fail(b, fail(&db_protocol)); /* part of a message that nothing asked for */
+    /* Part of a message that nothing asked for, or an answer to what was not yet sent. */
+    if (b->in.len > 0 || !stream_is_settled(s))
+        backend_fail(b, fail(&db_protocol));
     else
         broker_release(b->broker, b);
 }
@@ -610,7 +622,8 @@ static const struct stream_ops stream_ops = {.readable = on_readable, .failed = 
 bool backend_overdue(const struct backend *b, int64_t now_ns)
 {
     if (list_is_empty(&b->calls))
-        return false;
+        return b->cleaning > 0 &&
+               now_ns - b->cleaning_ns > (int64_t)TIMEOUT_GRACE_MS * 1000000;
     const struct db_call *call = LIST_ENTRY(b->calls.next, struct db_call, link);
     return call->timeout_ms > 0 &&
            now_ns - call->running_ns > (call->timeout_ms + TIMEOUT_GRACE_MS) * 1000000;

@@ -43,6 +43,7 @@ struct backend {
     unsigned in_flight;
     bool exclusive; /* what runs here may not be joined by others */
     unsigned cleaning; /* ReadyForQuery outstanding for our own clean-up */
+    int64_t cleaning_ns; /* since when */
     bool fatal;        /* the server said FATAL and will close */
     bool prelude_known;
     struct statement_cache statements;
@@ -78,7 +79,7 @@ void backend_run(struct backend *b, struct db_call *call);
 void backend_fail(struct backend *b, err why);
 /* Frees a backend that is in no list and has no calls; says Terminate when the session is sound. */
 void backend_free(struct backend *b);
-/* True when the head call has run longer than it may. */
+/* True when the head call, or our own clean-up, has run longer than it may. */
 bool backend_overdue(const struct backend *b, int64_t now_ns);
 
 #endif

@@ -122,7 +122,10 @@ static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
            a->sslmode == b->sslmode && view_eq(a->sslrootcert, b->sslrootcert) &&
            a->iam_auth.enabled == b->iam_auth.enabled &&
            view_eq(a->iam_auth.region, b->iam_auth.region) &&
-           view_eq(a->iam_auth.hostname, b->iam_auth.hostname);
+           view_eq(a->iam_auth.hostname, b->iam_auth.hostname) &&
+           view_eq(a->iam_auth.assume_role_arn, b->iam_auth.assume_role_arn) &&
+           view_eq(a->iam_auth.role_session_name, b->iam_auth.role_session_name) &&
+           view_eq(a->iam_auth.sts_endpoint_url, b->iam_auth.sts_endpoint_url);
 }
 
 bool broker_matches(const struct broker *b, const struct service *service,
@@ -235,14 +238,24 @@ static void lose(struct broker *b, struct backend *backend)
     backend_free(backend);
 }
 
+/* The connection that was on its way to the call is of no use. */
 static void requeue(struct broker *b, struct db_call *call)
 {
+    if (call->abandoned) {
+        finish_refused(call, fail(&db_abandoned));
+        return;
+    }
     pthread_mutex_lock(&b->lock);
-    call->state = DB_CALL_WAITING;
-    list_push_front(&b->waiters, &call->link);
-    b->waiting++;
-    atomic_store_explicit(&b->waiting_hint, b->waiting, memory_order_relaxed);
+    bool closing = b->closing;
+    if (!closing) {
+        call->state = DB_CALL_WAITING;
+        list_push_front(&b->waiters, &call->link);
+        b->waiting++;
+        atomic_store_explicit(&b->waiting_hint, b->waiting, memory_order_relaxed);
+    }
     pthread_mutex_unlock(&b->lock);
+    if (closing) /* who waits there was refused already */
+        finish_refused(call, fail(&db_shutdown));
 }
 
 static void open_arrival(struct letter *letter)
@@ -457,10 +470,9 @@ void db_call_abandon(struct db_call *call)
     struct broker *b = call->broker;
 
     call->abandoned = true;
-    if (call->state != DB_CALL_WAITING)
-        return;
     pthread_mutex_lock(&b->lock);
-    bool waiting = !list_is_empty(&call->link);
+    /* Under the lock: another worker may be taking it out of the queue just now. */
+    bool waiting = call->state == DB_CALL_WAITING;
     if (waiting)
         take_waiter(b, call);
     pthread_mutex_unlock(&b->lock);
@@ -590,6 +602,15 @@ static void refuse_late(struct broker *b, struct db_worker *worker, int64_t now_
     pthread_mutex_unlock(&b->lock);
 }
 
+/* After a failed login nobody else asks for those who still wait. */
+static void grow_for_waiters(struct broker *b, int64_t now_ns)
+{
+    pthread_mutex_lock(&b->lock);
+    if (b->waiting > b->pending && may_grow(b) && b->failures > 0 && now_ns >= b->retry_at_ns)
+        want_login(b);
+    unlock_and_tell(b);
+}
+
 static void end_overdue(struct list *busy, int64_t now_ns)
 {
     LIST_EACH(node, busy)
@@ -610,6 +631,7 @@ void broker_tick(struct broker *b, struct db_worker *worker, int64_t now_ns)
 
     close_stale(b, at, now_ns);
     refuse_late(b, worker, now_ns);
+    grow_for_waiters(b, now_ns);
     end_overdue(&at->shared, now_ns);
     end_overdue(&at->busy, now_ns);
 }
@@ -645,8 +667,11 @@ static void fail_unsent(struct list *busy)
     LIST_EACH(node, busy)
     {
         struct backend *backend = LIST_ENTRY(node, struct backend, link);
-        if (stream_unsent(&backend->stream) > 0)
-            backend_fail(backend, fail(&net_closed));
+        if (stream_unsent(&backend->stream) == 0)
+            continue;
+        /* Several calls in flight: what waits may be the last one's alone. */
+        bool nothing_sent = backend->in_flight == 1 && backend->stream.out_at == 0;
+        backend_fail(backend, fail(nothing_sent ? &db_unsent : &net_closed));
     }
 }
 

@@ -16,6 +16,8 @@ const struct fault db_lost = {"connection_lost", "the connection to the database
 const struct fault db_outcome_unknown = {
     "outcome_unknown", "the connection broke before the database confirmed a write",
     "the outcome is unknown: the connection to the database broke before it confirmed", 502};
+const struct fault db_unsent = {"unsent", "the call was given up before a byte of it was sent",
+                                "the call was not run; try again", 503};
 const struct fault db_timeout = {"database_timeout", "the database did not answer in time",
                                  "the database did not answer in time", 504};
 const struct fault db_too_many_rows = {"too_many_rows", "the result has more rows than allowed",

@@ -30,6 +30,7 @@ extern const struct fault db_refused;          /* the database answered with an 
 extern const struct fault db_identity_refused; /* the prelude failed: the role, its grants */
 extern const struct fault db_lost;             /* the connection broke under a read */
 extern const struct fault db_outcome_unknown;  /* the connection broke under a write */
+extern const struct fault db_unsent;           /* the connection was given up before a byte went */
 extern const struct fault db_timeout;          /* no answer within the statement's time */
 extern const struct fault db_too_many_rows;
 extern const struct fault db_result_too_large; /* the sink took no more */

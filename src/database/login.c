@@ -65,6 +65,11 @@ static void on_timer_closed(uv_handle_t *handle)
 /* The one way out: reports, and gives the backend on or frees it. */
 static void finish(struct login *l, err e)
 {
+    if (l->stage == ENDED)
+        return;
+    /* Bytes behind the check's answer, or an answer to what was not yet asked. */
+    if (!failed(e) && !stream_is_settled(&l->backend->stream))
+        e = fail(&db_protocol);
     struct login_report report = {
         .error = e,
         .detail = view_str(l->detail),
@@ -78,8 +83,6 @@ static void finish(struct login *l, err e)
     };
     struct backend *backend = l->backend;
 
-    if (l->stage == ENDED)
-        return;
     l->stage = ENDED;
     l->backend = NULL;
     backend->login = NULL;
@@ -91,6 +94,7 @@ static void finish(struct login *l, err e)
         backend = NULL;
     } else {
         stream_want_read(&backend->stream, false);
+        buf_clear_secure(&backend->stream.out); /* the password or token went through it */
         stream_detach(&backend->stream);
     }
     l->o.done(l->o.arg, l->o.broker, backend, &report);

@@ -219,7 +219,8 @@ static void wake_keys(void *arg)
 static void on_all_finished(struct control *c)
 {
     upstreams_abort(c);
-    uv_barrier_wait(&c->gateway.stopped);
+    uv_barrier_wait(&c->gateway.stopped); /* all have stopped serving */
+    uv_barrier_wait(&c->gateway.stopped); /* all have closed the brokers */
     for (size_t i = 0; i < c->worker_count; i++)
         worker_join(&c->workers[i]);
     uv_stop(&c->loop);

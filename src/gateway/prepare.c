@@ -80,6 +80,22 @@ static void summarise(struct prepare_run *run)
                LOG_INT("refused", (int64_t)run->refused));
 }
 
+/* Not reached: from the earliest such pair again. */
+static void try_later(struct prepare_run *run, const struct prepare_item *item)
+{
+    bool earlier = item->service != run->service ? item->service < run->service
+                   : item->route_index != run->route ? item->route_index < run->route
+                                                     : item->role < run->role;
+
+    if (earlier) {
+        run->service = item->service;
+        run->route = item->route_index;
+        run->role = item->role;
+    }
+    run->ended = false;
+    run->not_before_ns = time_monotonic_ns() + RETRY_NS;
+}
+
 static void on_finished(struct db_call *db, const struct db_outcome *outcome)
 {
     struct prepare_item *item = CONTAINER_OF(db, struct prepare_item, db);
@@ -91,12 +107,7 @@ static void on_finished(struct db_call *db, const struct db_outcome *outcome)
     } else if (outcome->reason != NULL) {
         report(run, item, outcome);
     } else {
-        /* Not reached: from here again, later. */
-        run->service = item->service;
-        run->route = item->route_index;
-        run->role = item->role;
-        run->ended = false;
-        run->not_before_ns = time_monotonic_ns() + RETRY_NS;
+        try_later(run, item);
     }
     free(item);
     if (run->freed) {

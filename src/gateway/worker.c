@@ -65,28 +65,40 @@ static void refuse_unaudited(struct worker *w, err why)
         continue;
 }
 
+static bool write_audit(struct worker *w)
+{
+    err e = audit_flush(w->audit);
+
+    if (failed(e)) {
+        refuse_unaudited(w, e);
+        return false;
+    }
+    if (w->audit_failing) {
+        w->audit_failing = false;
+        atomic_store(&w->gateway->unready_audit, false);
+        log_notice("audit_available", "the audit log can be written again");
+    }
+    return true;
+}
+
 static void end_turn(struct worker *w)
 {
     read_clocks(w);
     for (int round = 0; round < FLUSH_ROUNDS_MAX; round++) {
-        bool audit_ok = true;
         if (list_is_empty(&w->database_flush) && list_is_empty(&w->client_flush) &&
             audit_pending_bytes(w->audit) == 0)
             return;
-        err e = audit_flush(w->audit);
-        if (failed(e)) {
-            audit_ok = false;
-            refuse_unaudited(w, e);
-        } else if (w->audit_failing) {
-            w->audit_failing = false;
-            atomic_store(&w->gateway->unready_audit, false);
-            log_notice("audit_available", "the audit log can be written again");
-        }
+        bool audit_ok = write_audit(w);
         stream_flush_all(&w->database_flush);
+        /* A connection that broke just now ended its calls: their outcomes before their answers. */
+        if (audit_ok && audit_pending_bytes(w->audit) > 0)
+            audit_ok = write_audit(w);
         http_door_flush(w, audit_ok);
         if (!audit_ok)
             return; /* what is held back waits for the next tick */
     }
+    /* One client sends requests without end: the others' sockets have their turn first. */
+    uv_async_send(&w->mailbox.wake);
 }
 
 static void on_turn(uv_prepare_t *turn)
@@ -311,9 +323,14 @@ static void free_idle_calls(struct worker *w)
     }
 }
 
-static void close_broker_here(struct broker *b, struct worker *w)
+static void close_broker(struct broker *b, struct worker *w)
 {
+    (void)w;
     broker_close(b);
+}
+
+static void stop_broker(struct broker *b, struct worker *w)
+{
     broker_stop(b, &w->db);
 }
 
@@ -322,11 +339,16 @@ static void wind_up(struct worker *w)
 {
     close_listeners(w);
     http_door_close_all(w);
-    /* From here on no worker starts a call, so none hands a connection to another. */
+    /* From here on no worker starts a call of a client. */
     w->gateway->worker_finished(w);
     uv_barrier_wait(&w->gateway->stopped);
+    mailbox_run(&w->mailbox); /* the latest snapshot, what was retired */
+    each_broker(w, close_broker);
+    /* Now all brokers are closed: nobody waits, nobody sends a connection or a refusal to another
+     * worker any more, and what was sent before stands in the mailbox. */
+    uv_barrier_wait(&w->gateway->stopped);
     mailbox_run(&w->mailbox);
-    each_broker(w, close_broker_here);
+    each_broker(w, stop_broker);
     mailbox_close(&w->mailbox);
     (void)!failed(audit_flush(w->audit));
     while (!list_is_empty(&w->retired)) {
@@ -356,6 +378,7 @@ static void run(void *arg)
     read_clocks(w);
     ENSURE(uv_prepare_start(&w->turn, on_turn) == 0);
     ENSURE(uv_timer_start(&w->tick, on_tick, TICK_MS, TICK_MS) == 0);
+    mailbox_run(&w->mailbox); /* the snapshot and the certificate, before the first client */
     while (!w->stopped)
         uv_run(&w->loop, UV_RUN_DEFAULT);
     wind_up(w);

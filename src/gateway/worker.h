@@ -41,7 +41,7 @@ struct gateway {
     atomic_llong clients;       /* open client connections, all workers */
     atomic_bool draining;
     atomic_bool unready_audit;  /* some worker cannot write its audit */
-    uv_barrier_t stopped;       /* no worker winds up before all have stopped serving */
+    uv_barrier_t stopped;       /* of all workers and the control thread; passed twice (wind_up) */
     /* On the worker's thread: it has stopped serving and waits at the barrier. */
     void (*worker_finished)(struct worker *w);
 };

@@ -381,9 +381,14 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         s->ops->readable(s);
 }
 
+bool stream_is_settled(const struct stream *s)
+{
+    return s->state == STREAM_OPEN && stream_unsent(s) == 0 && !s->more;
+}
+
 void stream_detach(struct stream *s)
 {
-    ENSURE(s->state == STREAM_OPEN && stream_unsent(s) == 0 && !s->more);
+    ENSURE(stream_is_settled(s));
     leave_loop(s);
 }
 

@@ -86,7 +86,9 @@ static inline size_t stream_unsent(const struct stream *s)
     return s->out.len - s->out_at;
 }
 
-/* Leaves the loop; the stream must be open, with nothing unsent. */
+/* Open, everything sent, nothing held back that was read from the socket. */
+bool stream_is_settled(const struct stream *s);
+/* Leaves the loop; the stream must be settled. */
 void stream_detach(struct stream *s);
 err stream_attach(struct stream *s, uv_loop_t *loop, struct list *flush_list) MUST_USE;
 /* For a stream on no loop: whether the peer has sent or closed anything meanwhile. */
