@@ -171,7 +171,7 @@ def play(options):
     if left:
         demo.wrong.append(f"left behind: {', '.join(left)}")
     else:
-        print("\n== Stopped.  Nothing of it is left: no listener, no folder, no file in /etc/pam.d.")
+        print("\n== Stopped.  Nothing of it is left: no port, no folder, no file in /etc/pam.d.")
     return demo.wrong
 
 

@@ -168,7 +168,7 @@ class Sandbox:
             f"{self.issuer.issuer}/token"
         )
         pick = "python3 -c 'import json,sys; print(json.load(sys.stdin)[\"access_token\"])'"
-        call = f'curl -i --cacert {self.ca} -H "Authorization: Bearer $NAME"'
+        call = f'curl -si --cacert {self.ca} -H "Authorization: Bearer $NAME"'
         post = "-H 'Content-Type: application/json' -d '{\"customer\":\"Ada\",\"total\":\"12.50\"}'"
         return f"""\
 The sandbox runs.
@@ -184,7 +184,7 @@ Try, from the top of the repository:
   {call.replace('NAME', 'BOB')} '{url}/orders?limit=2'
   {call.replace('NAME', 'BOB')} {post} {url}/orders
   {call.replace('NAME', 'ALICE')} {post} {url}/orders
-  curl -i --cacert {self.ca} {url}/orders/2
+  curl -si --cacert {self.ca} {url}/orders/2
   build/sallyport audit show -c {self.conf}
   build/sallyport audit verify -c {self.conf}
   tail {self.bed.log_file}

@@ -72,13 +72,6 @@ def banned_functions():
             yield f"{place}: this project does without {found[1]}()"
 
 
-def sleeps_in_tests():
-    for name in files("tests/*.c", "tests/*.h", "tests/*.py", "tests/*.sh"):
-        text = code_of(name) if name.endswith((".c", ".h")) else text_of(name)
-        for place, _ in matches(SLEEP, name, text):
-            yield f"{place}: a sleep; wait on the condition"
-
-
 def leftover_markers():
     for name in files("*.c", "*.h", "*.py", "*.sh", "*.build", "Makefile", "*.sql", "*.in"):
         for place, found in matches(MARKERS, name, text_of(name)):
@@ -120,6 +113,17 @@ def functions_of(name):
             start = None
 
 
+def sleeps_in_tests():
+    """A test waits on the condition.  A few wait a random moment on purpose, to leave at any."""
+    found = {}
+    for name in files("tests/*.c", "tests/*.h", "tests/*.py", "tests/*.sh"):
+        text = code_of(name) if name.endswith((".c", ".h")) else text_of(name)
+        count = len(SLEEP.findall(text))
+        if count:
+            found[name] = count
+    return found
+
+
 def wide_lines():
     """Files with lines over the limit, and how many."""
     found = {}
@@ -146,6 +150,7 @@ def long_files():
 
 RATCHETS = {
     "memcmp_calls": memcmp_calls,
+    "sleeps_in_tests": sleeps_in_tests,
     "wide_lines": wide_lines,
     "long_functions": long_functions,
     "long_files": long_files,
@@ -164,12 +169,11 @@ def against(known, now):
 def checks():
     """Name of each check with the list of its findings."""
     yield "banned functions", list(banned_functions())
-    yield "sleeps in tests", list(sleeps_in_tests())
     yield "leftover markers", list(leftover_markers())
     yield "layout", list(layout())
     known = json.loads(RATCHET.read_text())
     for name, count in RATCHETS.items():
-        yield name.replace("_", " "), list(against(known[name], count()))
+        yield name.replace("_", " "), list(against(known.get(name, {}), count()))
 
 
 def update():

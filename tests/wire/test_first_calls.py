@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.threads
+
 
 def test_a_callers_row_comes_back_as_json(sallyport):
     answer = sallyport.get("/orders/2", sallyport.mint("alice"))
