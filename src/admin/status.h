@@ -81,8 +81,9 @@ struct status_source {
 struct status_server;
 
 /* Listens on all of listens (none is fine: a server that serves nobody).  The source is copied;
- * what arg and metrics point at must live until the close callback.  On an error *detail (when not NULL, of
- * detail_bytes) says which address and why, and nothing is left listening. */
+ * what arg and metrics point at must live until the close callback.  On an error *detail (when not
+ * NULL, of detail_bytes) says which address and why, and nothing is left listening once the loop
+ * has turned. */
 err status_server_new(uv_loop_t *loop, struct listens listens, const struct status_source *source,
                       struct status_server **out, char *detail, size_t detail_bytes) MUST_USE;
 
