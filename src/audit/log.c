@@ -77,14 +77,16 @@ bool audit_write_all(int fd, struct view bytes, size_t *done)
     return true;
 }
 
-/* The start's time, so that names sort, and a word, so that none comes twice. */
+/* The start's time to the microsecond, so that names sort even after a crash and a start within one
+ * second, and three digits by chance, so that none comes twice. */
 static void name_boot(struct audit_log *log)
 {
     char when[17];
+    int64_t now_us = clock_wall_us(log->clock);
 
-    time_format_amz(clock_wall_us(log->clock), when);
-    snprintf(log->boot, sizeof log->boot, "%.8st%.6s-%08x", when, when + 9,
-             (unsigned)(random_u64() & 0xffffffff));
+    time_format_amz(now_us, when);
+    snprintf(log->boot, sizeof log->boot, "%.8st%.6s-%05x%03x", when, when + 9,
+             (unsigned)(now_us % 1000000) & 0xfffff, (unsigned)(random_u64() & 0xfff));
 }
 
 static err open_directory(struct audit_log *log, struct view directory, char *detail)
