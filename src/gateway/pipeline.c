@@ -650,6 +650,9 @@ static void on_finished(struct db_call *db, const struct db_outcome *outcome)
     metric_observe(call->worker->metrics, call->route->database_seconds, outcome->database_ns);
     count_request(call);
     record_outcome(call, outcome);
+    /* That it never ran may be said at once; its events are written when the log can be. */
+    if (is_fault(outcome->error, &db_unsent))
+        call->outcome_pending = false;
     if (call->door == NULL)
         call_free(call);
     else

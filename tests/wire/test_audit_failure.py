@@ -70,7 +70,7 @@ def ready_status(gateway):
 
 
 def database_lines(bed):
-    return [line for line in bed.log_lines() if "user=app" in line and "execute" in line]
+    return [line for line in bed.log_lines() if "user=app" in line and "sales.orders" in line]
 
 
 @pytest.mark.threads
