@@ -16,7 +16,8 @@
 #include "policy/policy.h"
 
 enum {
-    TOKEN_FILE_MAX_BYTES = 4 * IDENTITY_TOKEN_MAX_BYTES, /* so that a token too long is told as such */
+    /* More than a token may have, so that one too long is told as such. */
+    TOKEN_FILE_MAX_BYTES = 4 * IDENTITY_TOKEN_MAX_BYTES,
     ARENA_BLOCK_BYTES = 64 << 10,
     ARENA_MAX_BYTES = 1 << 30,
     REPORT_MAX_BYTES = 1 << 28,

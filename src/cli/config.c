@@ -1,16 +1,20 @@
 /* sallyport config: what can be said of configurations without a running node. */
+#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "cli/cli.h"
+#include "cli/node.h"
 #include "config/config.h"
 #include "config/schema.h"
 #include "gateway/snapshot.h"
 
 static const char usage[] =
     "usage: sallyport config parse SALLYPORT.YAML   checks one file\n"
+    "       sallyport config show [-c FILE]         prints every property of the node, and whence it\n"
+    "                                               comes, as a sallyport.conf\n"
     "       sallyport config schema yaml|conf       prints the fields, as roff for the manual\n"
     "\n"
     "exit: 0, or 1 when the file has mistakes\n";
@@ -55,6 +59,107 @@ static int schema(const char *which)
     return written ? 0 : 1;
 }
 
+/* ---- show ---- */
+
+/* A '#' after a blank would begin a comment. */
+static void add_escaped(struct buf *b, struct view v)
+{
+    for (size_t i = 0; i < v.len; i++) {
+        if (v.data[i] == '#')
+            buf_add_char(b, '\\');
+        buf_add_char(b, v.data[i]);
+    }
+}
+
+static void add_listens(struct buf *b, const struct listens *l)
+{
+    if (l->count == 0)
+        buf_add_str(b, "off");
+    for (size_t i = 0; i < l->count; i++) {
+        const struct listen *at = &l->items[i];
+        bool v6 = view_find(at->host, ':') < at->host.len;
+        buf_printf(b, "%s%s%.*s%s:%u%s", i > 0 ? ", " : "", v6 ? "[" : "", VIEW_ARG(at->host),
+                   v6 ? "]" : "", at->port, at->tls ? " ssl" : "");
+    }
+}
+
+static void add_value(struct buf *b, const struct field *f, const void *value)
+{
+    if (f->flags & FIELD_SECRET)
+        buf_add_str(b, ((const struct view *)value)->len > 0 ? "******" : "");
+    else if (f->type == FIELD_STRING || f->type == FIELD_PATH)
+        add_escaped(b, *(const struct view *)value);
+    else if (f->type == FIELD_BOOLEAN)
+        buf_add_str(b, *(const bool *)value ? "on" : "off");
+    else if (f->type == FIELD_INTEGER)
+        buf_add_i64(b, *(const int64_t *)value);
+    else
+        add_listens(b, value);
+}
+
+static void add_origin(struct buf *b, const struct property_origin *o)
+{
+    if (o->kind == ORIGIN_FILE)
+        buf_printf(b, "%.*s:%u", VIEW_ARG(o->source), o->line);
+    else if (o->kind == ORIGIN_ENVIRONMENT)
+        buf_printf(b, "%.*s in the environment", VIEW_ARG(o->source));
+    else
+        buf_add_str(b, o->kind == ORIGIN_DEFAULT ? "default" : "command line");
+}
+
+static void add_property(struct buf *b, const struct node_config *node, size_t i)
+{
+    enum { ORIGIN_COLUMN = 64 };
+    const struct field *f = &schema_node.fields[i];
+    size_t start = b->len;
+
+    buf_printf(b, "%s = ", f->name);
+    add_value(b, f, (const char *)node + f->offset);
+    do {
+        buf_add_char(b, ' ');
+    } while (b->len - start < ORIGIN_COLUMN && !buf_failed(b));
+    buf_add_str(b, "# ");
+    add_origin(b, &node->origins[i]);
+    buf_add_char(b, '\n');
+}
+
+static int show(const char *conf_file)
+{
+    struct node_config node;
+    struct arena arena;
+    struct buf out;
+
+    arena_init(&arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
+    buf_init(&out, MANUAL_MAX_BYTES);
+    bool good = cli_load_node(&arena, conf_file, &node);
+    for (size_t i = 0; good && i < schema_node.field_count; i++)
+        add_property(&out, &node, i);
+    good = good && !buf_failed(&out) && fwrite(out.data, 1, out.len, stdout) == out.len;
+    buf_clear(&out);
+    arena_clear(&arena);
+    return good ? 0 : 1;
+}
+
+static int run_show(int argc, char **argv)
+{
+    static const struct option options[] = {{"conf", required_argument, NULL, 'c'}, {0}};
+    const char *conf_file = NULL;
+    int option;
+
+    while ((option = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
+        if (option != 'c') {
+            fputs(usage, stderr);
+            return 1;
+        }
+        conf_file = optarg;
+    }
+    if (optind < argc) {
+        fputs(usage, stderr);
+        return 1;
+    }
+    return show(conf_file);
+}
+
 static int run(int argc, char **argv)
 {
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
@@ -65,8 +170,10 @@ static int run(int argc, char **argv)
         return parse(argv[2]);
     if (argc == 3 && strcmp(argv[1], "schema") == 0)
         return schema(argv[2]);
+    if (argc >= 2 && strcmp(argv[1], "show") == 0)
+        return run_show(argc - 1, argv + 1);
     fputs(usage, stderr);
     return 1;
 }
 
-const struct command command_config = {"config", "parses a file, prints the schema", run};
+const struct command command_config = {"config", "shows the node's properties, parses a file", run};

@@ -11,7 +11,7 @@
 
 enum {
     BLOCK_BYTES = 64 * 1024,
-    MAX_BYTES = 1024 * 1024 * 1024, /* a configuration is the operator's own: a bound, not a limit */
+    MAX_BYTES = 1024 * 1024 * 1024, /* a configuration is the operator's own: a bound, no limit */
     FRAGMENT_MAX_BYTES = 64 * 1024,
 };
 

@@ -1,0 +1,62 @@
+"""`sallyport config show`: every property, its value, and whence it comes."""
+import os
+import re
+import subprocess
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PROGRAM = os.environ.get("SALLYPORT", os.path.join(ROOT, "build/src/cli/sallyport"))
+
+
+def show(conf, *more, **environment):
+    clean = {name: value for name, value in os.environ.items()
+             if not name.startswith(("SALLYPORT_", "KONG_"))}
+    return subprocess.run([PROGRAM, "config", "show", "-c", str(conf), *more],
+                          env={**clean, **environment}, capture_output=True, text=True,
+                          check=False)
+
+
+def properties(text):
+    """name -> (value, origin)"""
+    lines = [re.fullmatch(r"(\w+) = (.*?) +# (.*)", line) for line in text.splitlines()]
+    assert all(lines)
+    return {line[1]: (line[2], line[3]) for line in lines}
+
+
+def test_each_value_comes_with_its_place(tmp_path):
+    conf = tmp_path / "sallyport.conf"
+    conf.write_text("# the node\nprefix = run\nlog_level = warn\nallow_plaintext = on\n"
+                    "proxy_listen = 127.0.0.1:1, [::1]:2\nnode_name = a\\#b\n")
+    got = show(conf, SALLYPORT_LOG_LEVEL="debug", KONG_LOG_LEVEL="info", KONG_PREFIX="/k",
+               SALLYPORT_AUDIT_ROTATE_BYTES="1m")
+    assert got.returncode == 0 and got.stderr == ""
+    said = properties(got.stdout)
+    assert said["log_level"] == ("debug", "SALLYPORT_LOG_LEVEL in the environment")
+    assert said["prefix"] == ("/k", "KONG_PREFIX in the environment")
+    assert said["allow_plaintext"] == ("on", f"{conf}:4")
+    assert said["proxy_listen"] == ("127.0.0.1:1, [::1]:2", f"{conf}:5")
+    assert said["node_name"] == ("a\\#b", f"{conf}:6")
+    assert said["audit_rotate_bytes"] == ("1048576", "SALLYPORT_AUDIT_ROTATE_BYTES in the "
+                                                     "environment")
+    assert said["audit_directory"] == ("/k/audit", "default")
+    assert said["status_listen"] == ("127.0.0.1:8007", "default")
+    assert said["ssl_cert"] == ("", "default")
+
+
+def test_what_it_prints_is_a_configuration_that_says_the_same(tmp_path):
+    conf = tmp_path / "sallyport.conf"
+    conf.write_text("prefix = run\nnode_name = a\\#b # a comment\nworkers = 3\n")
+    first = show(conf)
+    again = tmp_path / "again.conf"
+    again.write_text(first.stdout)
+    second = show(again)
+    assert second.returncode == 0 and second.stderr == ""
+    assert {name: value for name, (value, _) in properties(second.stdout).items()} == \
+        {name: value for name, (value, _) in properties(first.stdout).items()}
+
+
+def test_a_broken_file_shows_its_mistakes_and_no_values(tmp_path):
+    conf = tmp_path / "sallyport.conf"
+    conf.write_text("workers = many\n")
+    got = show(conf)
+    assert got.returncode == 1 and got.stdout == "" and f"{conf}:1:" in got.stderr
+    assert show(conf, "more").returncode == 1
