@@ -603,6 +603,8 @@ static void on_readable(struct stream *s)
     }
     if (b->in.len == 0 && b->in.cap > READ_CHUNK_BYTES)
         buf_clear(&b->in);
+    if (b->in_flight > 0)
+        broker_refill(b->broker, b);
     if (b->in_flight > 0 || b->cleaning > 0 || b->state != BACKEND_BUSY)
         return;
     /* Part of a message that nothing asked for, or an answer to what was not yet sent. */

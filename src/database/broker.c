@@ -17,6 +17,7 @@ enum {
     /* A call joins a shared connection only when the one in front has not been running long:
      * what is slow once is likely to stay so. */
     SHARED_PATIENCE_MS = 20,
+    WAITERS_LOOKED_AT = 64,
 };
 
 /* ---- Birth and end ---- */
@@ -308,6 +309,65 @@ static bool is_spent(const struct broker *b, const struct backend *backend, int6
     return b->closing || (lifetime > 0 && now_ns - backend->born_ns > lifetime * NS_PER_MS);
 }
 
+/*
+ * Under the lock: whom a connection of this worker is to serve next; NULL: nobody.
+ *
+ * First come, first served, but for one thing: a read that waits on another worker, which has
+ * connections of its own to run it on, is left to them, since a connection that changes workers
+ * for every call costs more than it serves.  With `behind`, the call would run behind others: then
+ * only a shareable call of this worker serves, and none that came after one that cannot be.
+ */
+static struct db_call *next_waiter(struct broker *b, const struct broker_worker *at, bool behind)
+{
+    unsigned seen = 0;
+
+    LIST_EACH(node, &b->waiters)
+    {
+        struct db_call *call = LIST_ENTRY(node, struct db_call, link);
+        bool own = call->worker == at->worker;
+        bool shareable = call->statement->shareable;
+        if (own)
+            return behind && !shareable ? NULL : call;
+        if (!shareable || b->workers[call->worker->index].connections == 0)
+            return behind ? NULL : call;
+        if (++seen == WAITERS_LOOKED_AT)
+            break;
+    }
+    return behind || list_is_empty(&b->waiters)
+               ? NULL
+               : LIST_ENTRY(b->waiters.next, struct db_call, link);
+}
+
+static bool may_join(const struct broker *b, const struct backend *backend, int64_t now_ns)
+{
+    if (backend->state != BACKEND_BUSY || backend->exclusive || backend->cleaning > 0 ||
+        backend->in_flight >= (uint64_t)b->service.pool.shared_depth ||
+        list_is_empty(&backend->calls))
+        return false;
+    const struct db_call *head = LIST_ENTRY(backend->calls.next, struct db_call, link);
+    return now_ns - head->running_ns <= (int64_t)SHARED_PATIENCE_MS * NS_PER_MS;
+}
+
+void broker_refill(struct broker *b, struct backend *backend)
+{
+    struct broker_worker *at = &b->workers[backend->home->index];
+    int64_t now = time_monotonic_ns();
+
+    while (atomic_load_explicit(&b->waiting_hint, memory_order_relaxed) > 0 &&
+           may_join(b, backend, now)) {
+        pthread_mutex_lock(&b->lock);
+        struct db_call *call = b->closing ? NULL : next_waiter(b, at, true);
+        if (call != NULL) {
+            take_waiter(b, call);
+            call->state = DB_CALL_MOVING;
+        }
+        pthread_mutex_unlock(&b->lock);
+        if (call == NULL)
+            return;
+        backend_run(backend, call);
+    }
+}
+
 void broker_release(struct broker *b, struct backend *backend)
 {
     struct broker_worker *at = &b->workers[backend->home->index];
@@ -323,8 +383,8 @@ void broker_release(struct broker *b, struct backend *backend)
         lose(b, backend);
         return;
     }
-    if (!list_is_empty(&b->waiters)) {
-        call = LIST_ENTRY(b->waiters.next, struct db_call, link);
+    call = next_waiter(b, at, false);
+    if (call != NULL) {
         take_waiter(b, call);
         call->state = DB_CALL_MOVING;
         if (call->worker != at->worker) {
@@ -341,6 +401,7 @@ void broker_release(struct broker *b, struct backend *backend)
         return;
     if (call->worker == at->worker) {
         run_on(b, backend, call);
+        broker_refill(b, backend);
     } else {
         leave_home(backend);
         send_to(b, backend, call->worker, call);
@@ -406,17 +467,11 @@ static bool ask_for_idle(struct broker *b, const struct db_worker *worker)
 static struct backend *pick_shared(struct broker *b, struct broker_worker *at, int64_t now_ns)
 {
     struct backend *best = NULL;
-    unsigned depth = (unsigned)b->service.pool.shared_depth;
 
     LIST_EACH(node, &at->shared)
     {
         struct backend *backend = LIST_ENTRY(node, struct backend, link);
-        if (backend->in_flight >= depth || backend->exclusive || list_is_empty(&backend->calls))
-            continue;
-        const struct db_call *head = LIST_ENTRY(backend->calls.next, struct db_call, link);
-        if (now_ns - head->running_ns > (int64_t)SHARED_PATIENCE_MS * NS_PER_MS)
-            continue;
-        if (best == NULL || backend->in_flight < best->in_flight)
+        if (may_join(b, backend, now_ns) && (best == NULL || backend->in_flight < best->in_flight))
             best = backend;
     }
     return best;

@@ -2,7 +2,7 @@
  * The broker of one endpoint: its budget of connections, who waits for one, which are idle.
  *
  * One lock; under it only list moves.  Waiters are served first come, first served, over all
- * workers.  An idle connection stays on the loop of the worker that used it last; another worker
+ * workers (but for reads that their own worker's connections will serve, see next_waiter).  An idle connection stays on the loop of the worker that used it last; another worker
  * that needs it asks, and its home hands it over (stream and statement cache together).
  *
  * A short read may run behind others on a connection of its own worker, up to shared_depth deep,
@@ -99,6 +99,8 @@ void broker_stop(struct broker *b, struct db_worker *worker);
 /* On a worker: fails every busy connection whose output is not yet sent: the audit is broken. */
 void broker_fail_unsent(struct broker *b, struct db_worker *worker);
 
+/* For the backend: it has room for another call behind those in flight. */
+void broker_refill(struct broker *b, struct backend *backend);
 /* For the backend: it has nothing outstanding. */
 void broker_release(struct broker *b, struct backend *backend);
 /* For the backend: it is dead; first off every list, then, its calls ended, gone. */
