@@ -54,6 +54,7 @@ static struct view w3c_trace_id(struct view traceparent)
 
     if (traceparent.len != 55 || traceparent.data[2] != '-' || traceparent.data[35] != '-' ||
         traceparent.data[52] != '-' || !is_hex(view_upto(traceparent, 2)) || !is_hex(id) ||
+        !is_hex(view_upto(view_from(traceparent, 36), 16)) || !is_hex(view_from(traceparent, 53)) ||
         view_is(view_upto(traceparent, 2), "ff") ||
         view_is(id, "00000000000000000000000000000000"))
         return (struct view){NULL, 0};
@@ -70,7 +71,7 @@ static struct view amzn_root(struct view header)
         if (!view_starts_with(field, VIEW("Root=")))
             continue;
         struct view id = view_from(field, 5);
-        if (id.len != 35 || id.data[1] != '-' || id.data[10] != '-' ||
+        if (id.len != 35 || id.data[0] != '1' || id.data[1] != '-' || id.data[10] != '-' ||
             !is_hex(view_upto(view_from(id, 2), 8)) || !is_hex(view_from(id, 11)))
             break;
         return id;

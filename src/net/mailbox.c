@@ -2,9 +2,10 @@
 
 #include "base/log.h"
 
-void mailbox_run(struct mailbox *m)
+static bool run_batch(struct mailbox *m)
 {
     struct list batch;
+    bool any = false;
 
     /* Takes the whole queue at once: letters posted meanwhile wake the loop again. */
     list_init(&batch);
@@ -15,7 +16,14 @@ void mailbox_run(struct mailbox *m)
     for (struct list *node; (node = list_pop_front(&batch)) != NULL;) {
         struct letter *letter = LIST_ENTRY(node, struct letter, link);
         letter->open(letter);
+        any = true;
     }
+    return any;
+}
+
+void mailbox_run(struct mailbox *m)
+{
+    run_batch(m);
 }
 
 static void on_wake(uv_async_t *wake)
@@ -43,6 +51,7 @@ void mailbox_post(struct mailbox *m, struct letter *letter, void (*open)(struct 
 
 void mailbox_close(struct mailbox *m)
 {
-    mailbox_run(m);
+    while (run_batch(m))
+        continue;
     uv_close((uv_handle_t *)&m->wake, NULL);
 }

@@ -32,7 +32,8 @@ void mailbox_init(struct mailbox *m, uv_loop_t *loop);
 void mailbox_post(struct mailbox *m, struct letter *letter, void (*open)(struct letter *letter));
 /* On the owner's thread: runs what is inside now, without waiting for the loop. */
 void mailbox_run(struct mailbox *m);
-/* On the owner's thread: runs what is still inside, then lets go of the loop. */
+/* On the owner's thread: runs what is still inside, and what that posts here, then lets go of the
+ * loop. */
 void mailbox_close(struct mailbox *m);
 
 #endif

@@ -11,6 +11,8 @@
  * when the owner of the flush list says so (stream_flush_all, once a turn of the loop), so that
  * one turn costs one write, and so that the audit can be written first.
  *
+ * OpenSSL writes to the socket by write(2): the process must ignore SIGPIPE.
+ *
  * The struct is embedded in its owner.  One thread at a time: stream_detach and stream_attach move
  * an open stream, with nothing unread or unsent, from one loop to another.
  */
