@@ -270,9 +270,10 @@ static void print_steps(const struct question *q)
         puts("the token verifies");
     for (size_t i = 0; i < q->check.count; i++) {
         const struct check_step *s = &q->check.steps[i];
-        printf("  %-10s%-8s", s->name, check_result_text(s->result));
-        print_part(s->result == CHECK_FAILED ? " expected " : " ", s->expected);
-        print_part(s->expected.data != NULL ? "; found " : " ", s->found);
+        bool more = s->expected.data != NULL || s->found.data != NULL;
+        printf("  %-10s%-*s", s->name, more ? 9 : 0, check_result_text(s->result));
+        print_part(s->result == CHECK_FAILED ? "expected " : "", s->expected);
+        print_part(s->expected.data != NULL ? "; found " : "", s->found);
         putchar('\n');
     }
 }

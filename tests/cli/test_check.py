@@ -286,6 +286,7 @@ def test_the_report_for_people_tells_the_same_and_never_the_token(offline, tmp_p
            "(database role orders_reader)" in lines
     assert "      not writer: the caller is in none of the role's groups" in lines
     assert "  POST /orders (orders of shop): refused with 404" in lines
+    assert "  form      ok" in lines and not any(line.endswith(" ") for line in lines)
     assert "  groups    orders-readers, ?[2J?x\n" in got.stdout
     assert "\x1b" not in got.stdout and "\u009b" not in got.stdout
     assert token.split(".")[2] not in got.stdout
