@@ -1,0 +1,355 @@
+#include "aws/chain.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "crypto/random.h"
+
+enum { US_PER_S = 1000000, PATH_BYTES = 4096, NS_PER_MS = 1000000 };
+
+const struct fault aws_environment_expired = {
+    "aws_environment_expired",
+    "the AWS credentials of the environment have ended; the environment is read once at start: "
+    "start again with fresh ones",
+    NULL, 503};
+const struct fault aws_credentials_waiting = {
+    "aws_credentials_waiting", "the AWS credentials have not come yet", NULL, 503};
+
+/* A shared file as it was when the plan was made. */
+struct file_mark {
+    char path[PATH_BYTES]; /* "": none to look at */
+    bool there;
+    struct stat st;
+};
+
+struct credential_chain {
+    struct credential_provider provider;
+    struct chain_options o;
+    struct aws_environment environment;
+    char region_hint[64];
+    struct arena arena; /* of the plan */
+    struct aws_plan plan;
+    struct file_mark files[2];
+    struct retrieval *running;
+    struct aws_credentials held;
+    int64_t refreshed_us;
+    bool served; /* there were credentials: the source stays */
+    bool tried;  /* the first attempt has ended */
+    err last_error;
+    char detail[RETRIEVAL_DETAIL_MAX];
+    unsigned failures;
+    int64_t due_ms; /* monotonic: after a failure, and at first */
+    int64_t due_us; /* wall: ahead of expiry; INT64_MAX: never */
+};
+
+static int64_t now_us(const struct credential_chain *c)
+{
+    return clock_wall_us(c->o.clock);
+}
+
+static int64_t now_ms(const struct credential_chain *c)
+{
+    return clock_monotonic_ns(c->o.clock) / NS_PER_MS;
+}
+
+static bool holds(const struct credential_chain *c)
+{
+    return c->held.access_key_id[0] != '\0' &&
+           (c->held.expiry_us == 0 || c->held.expiry_us > now_us(c));
+}
+
+/* ---- When ---- */
+
+/* Ahead of the end, by chance a little sooner; INT64_MAX for credentials without an end. */
+static int64_t refresh_at_us(const struct credential_chain *c)
+{
+    if (c->held.expiry_us == 0 || c->plan.source == AWS_SOURCE_ENVIRONMENT)
+        return INT64_MAX;
+    int64_t left = c->held.expiry_us - now_us(c), ahead = left / 3;
+    if (ahead > (int64_t)CHAIN_REFRESH_AHEAD_MAX_S * US_PER_S)
+        ahead = (int64_t)CHAIN_REFRESH_AHEAD_MAX_S * US_PER_S;
+    ahead += (int64_t)random_below((uint64_t)ahead / 10 + 1);
+    int64_t soonest = now_us(c) + (int64_t)CHAIN_REFRESH_MIN_S * US_PER_S;
+    int64_t at = c->held.expiry_us - ahead;
+    return at > soonest ? at : soonest;
+}
+
+/* Full jitter: anywhere up to a bound that doubles. */
+static int64_t backoff_ms(unsigned failures)
+{
+    int64_t bound = CHAIN_BACKOFF_MAX_MS;
+
+    if (failures < 7)
+        bound = (int64_t)CHAIN_BACKOFF_FIRST_MS << (failures - 1);
+    if (bound > CHAIN_BACKOFF_MAX_MS)
+        bound = CHAIN_BACKOFF_MAX_MS;
+    return 1 + (int64_t)random_below((uint64_t)bound);
+}
+
+/* ---- The files ---- */
+
+static void mark(struct file_mark *m, struct view path)
+{
+    m->path[0] = '\0';
+    if (path.len > 0 && path.len < sizeof m->path) {
+        memcpy(m->path, path.data, path.len);
+        m->path[path.len] = '\0';
+    }
+    m->there = m->path[0] != '\0' && stat(m->path, &m->st) == 0;
+}
+
+static bool has_changed(const struct file_mark *m)
+{
+    struct stat st;
+
+    if (m->path[0] == '\0')
+        return false;
+    bool there = stat(m->path, &st) == 0;
+    if (!there || !m->there)
+        return there != m->there;
+    return st.st_mtim.tv_sec != m->st.st_mtim.tv_sec ||
+           st.st_mtim.tv_nsec != m->st.st_mtim.tv_nsec || st.st_size != m->st.st_size ||
+           st.st_ino != m->st.st_ino || st.st_mode != m->st.st_mode || st.st_uid != m->st.st_uid;
+}
+
+/* Only a profile comes from them, or might have if there had been one. */
+static bool files_changed(const struct credential_chain *c)
+{
+    if (c->served && c->plan.source != AWS_SOURCE_PROFILE)
+        return false;
+    return has_changed(&c->files[0]) || has_changed(&c->files[1]);
+}
+
+/* ---- An attempt ---- */
+
+static void log_ready(const struct credential_chain *c, bool first)
+{
+    char until[TIME_TEXT_BYTES] = "";
+
+    if (c->held.expiry_us != 0)
+        time_format(c->held.expiry_us, until);
+    if (first)
+        log_notice("aws_credentials_ready", "AWS credentials were obtained",
+                   LOG_STR("source", c->held.source), LOG_VIEW("profile", c->plan.profile),
+                   LOG_STR("access_key_id", c->held.access_key_id), LOG_STR("expires", until),
+                   LOG_VIEW("region", c->plan.region));
+    else
+        log_info("aws_credentials_refreshed", "AWS credentials were refreshed",
+                 LOG_STR("source", c->held.source),
+                 LOG_STR("access_key_id", c->held.access_key_id), LOG_STR("expires", until));
+}
+
+static void succeed(struct credential_chain *c, struct aws_credentials *fresh)
+{
+    bool first = !c->served || c->failures > 0;
+
+    aws_credentials_clear(&c->held);
+    c->held = *fresh;
+    *fresh = (struct aws_credentials){0};
+    c->refreshed_us = now_us(c);
+    c->served = true;
+    c->last_error = OK;
+    c->detail[0] = '\0';
+    c->failures = 0;
+    c->due_ms = INT64_MAX;
+    c->due_us = refresh_at_us(c);
+    log_ready(c, first);
+}
+
+/* The environment's own end is final: it will not be read again. */
+static bool is_final(const struct credential_chain *c, err e)
+{
+    return is_fault(e, &aws_environment_expired) && c->plan.source == AWS_SOURCE_ENVIRONMENT;
+}
+
+static void note_failure(struct credential_chain *c, err e, const char *detail)
+{
+    if (is_fault(e, &aws_credentials_expired) && c->plan.source == AWS_SOURCE_ENVIRONMENT)
+        e = fail(&aws_environment_expired);
+    if (c->failures < 1000)
+        c->failures++;
+    c->last_error = e;
+    snprintf(c->detail, sizeof c->detail, "%s", detail);
+    c->due_us = INT64_MAX;
+    c->due_ms = is_final(c, e) ? INT64_MAX : now_ms(c) + backoff_ms(c->failures);
+    log_warn("aws_credentials_failed",
+             holds(c) ? "AWS credentials could not be refreshed; the ones held go on serving"
+                      : "AWS credentials could not be obtained",
+             LOG_STR("source", aws_source_name(c->plan.source)), LOG_STR("error", e.fault->name),
+             LOG_STR("reason", e.fault->text), LOG_STR("detail", c->detail),
+             LOG_INT("failures", c->failures));
+}
+
+static void on_done(void *arg, err e, const char *detail, struct aws_credentials *credentials)
+{
+    struct credential_chain *c = arg;
+
+    c->tried = true;
+    if (failed(e))
+        note_failure(c, e, detail);
+    else
+        succeed(c, credentials);
+    if (c->o.wake != NULL)
+        c->o.wake(c->o.wake_arg);
+}
+
+static const char *reason_of(const struct credential_chain *c)
+{
+    const struct aws_verdict *v = &c->plan.verdicts[c->plan.source];
+    return v->kind == AWS_VERDICT_WRONG ? v->reason : "";
+}
+
+static struct aws_plan_request request_of(const struct credential_chain *c)
+{
+    return (struct aws_plan_request){
+        .environment = &c->environment,
+        .region_hint = view_str(c->region_hint[0] != '\0' ? c->region_hint : NULL),
+        .only = c->served,
+        .only_this = c->plan.source,
+    };
+}
+
+static void attempt(struct credential_chain *c)
+{
+    const struct aws_plan_request request = request_of(c);
+
+    c->due_ms = c->due_us = INT64_MAX;
+    aws_plan_clear(&c->plan);
+    arena_reset(&c->arena);
+    err e = aws_plan_make(&request, &c->arena, &c->plan);
+    mark(&c->files[0], c->plan.config_file);
+    mark(&c->files[1], c->plan.credentials_file);
+    if (!failed(e)) {
+        const struct retrieval_options options = {
+            .fetcher = c->o.fetcher,
+            .clock = c->o.clock,
+            .environment = &c->environment,
+            .plan = &c->plan,
+            .done = on_done,
+            .arg = c,
+        };
+        e = retrieval_start(&options, &c->running);
+        if (!failed(e))
+            return;
+    }
+    c->tried = true;
+    note_failure(c, e, reason_of(c));
+    if (c->o.wake != NULL)
+        c->o.wake(c->o.wake_arg);
+}
+
+/* ---- The chain ---- */
+
+static err current(struct credential_provider *p, int64_t at_us, const struct aws_credentials **out)
+{
+    struct credential_chain *c = CONTAINER_OF(p, struct credential_chain, provider);
+
+    if (c->held.access_key_id[0] != '\0' &&
+        (c->held.expiry_us == 0 || c->held.expiry_us > at_us)) {
+        *out = &c->held;
+        return OK;
+    }
+    if (failed(c->last_error))
+        return c->last_error;
+    if (c->held.access_key_id[0] == '\0')
+        return fail(&aws_credentials_waiting);
+    return fail(c->plan.source == AWS_SOURCE_ENVIRONMENT ? &aws_environment_expired
+                                                         : &aws_credentials_expired);
+}
+
+static void release(struct credential_provider *p)
+{
+    (void)p; /* chain_free does it */
+}
+
+static const struct credential_provider_ops ops = {current, release};
+
+err chain_new(const struct chain_options *options, struct credential_chain **out)
+{
+    struct credential_chain *c = calloc(1, sizeof *c);
+
+    *out = NULL;
+    if (c == NULL)
+        return fail(&fault_out_of_memory);
+    err e = aws_environment_init(&c->environment, options->lookup);
+    if (failed(e)) {
+        free(c);
+        return e;
+    }
+    c->provider.ops = &ops;
+    c->o = *options;
+    c->due_us = INT64_MAX;
+    c->due_ms = INT64_MIN;
+    snprintf(c->region_hint, sizeof c->region_hint, "%.*s", VIEW_ARG(options->region_hint));
+    arena_init(&c->arena, 4096, 8 * 1024 * 1024);
+    *out = c;
+    return OK;
+}
+
+void chain_free(struct credential_chain *c)
+{
+    if (c == NULL)
+        return;
+    retrieval_abandon(c->running);
+    aws_credentials_clear(&c->held);
+    aws_plan_clear(&c->plan);
+    aws_environment_clear(&c->environment);
+    arena_clear(&c->arena);
+    free(c);
+}
+
+/* Says once that the environment's credentials have ended. */
+static void look_at_environment(struct credential_chain *c)
+{
+    if (c->served && c->plan.source == AWS_SOURCE_ENVIRONMENT && !failed(c->last_error) &&
+        !holds(c))
+        note_failure(c, fail(&aws_environment_expired), "AWS_CREDENTIAL_EXPIRATION has passed");
+}
+
+int64_t chain_tick(struct credential_chain *c)
+{
+    if (c->running == NULL &&
+        (c->due_ms <= now_ms(c) || c->due_us <= now_us(c) || files_changed(c)))
+        attempt(c);
+    look_at_environment(c);
+    int64_t next = now_ms(c) + CHAIN_LOOK_MS;
+    return c->running == NULL && c->due_ms < next ? c->due_ms : next;
+}
+
+struct credential_provider *chain_provider(struct credential_chain *c)
+{
+    return &c->provider;
+}
+
+void chain_status(const struct credential_chain *c, struct chain_status *out)
+{
+    *out = (struct chain_status){
+        .expiry_us = c->held.expiry_us,
+        .refreshed_us = c->refreshed_us,
+        .failures = c->failures,
+        .last_error = c->last_error,
+        .detail = c->detail,
+    };
+    snprintf(out->source, sizeof out->source, "%s", c->held.source);
+    snprintf(out->access_key_id, sizeof out->access_key_id, "%s", c->held.access_key_id);
+    if (!c->tried)
+        out->state = CHAIN_WAITING;
+    else if (!holds(c))
+        out->state = CHAIN_FAILED;
+    else
+        out->state = failed(c->last_error) ? CHAIN_STALE : CHAIN_READY;
+}
+
+const struct aws_plan *chain_plan(const struct credential_chain *c)
+{
+    return &c->plan;
+}
+
+void chain_kong_difference(const struct credential_chain *c, char *out, size_t size)
+{
+    const struct aws_plan_request request = request_of(c);
+
+    aws_plan_kong_difference(&request, &c->plan, out, size);
+}
