@@ -268,6 +268,9 @@ void backend_fail(struct backend *b, err why)
     if (b->state == BACKEND_DEAD)
         return;
     b->state = BACKEND_DEAD;
+    if (b->cancel != NULL)
+        b->cancel->backend = NULL;
+    b->cancel = NULL;
     stream_want_read(&b->stream, false);
     broker_unlist(broker, b);
     const struct db_call *first = head_call(b);
@@ -465,7 +468,7 @@ static err on_error(struct backend *b, struct view body)
 {
     struct database_error error;
 
-    TRY(pg_read_error(body, &error, &b->fatal));
+    TRY(pg_read_error(body, &error, &b->doomed));
     b->error = pg_copy_error(&b->error_arena, &error);
     b->has_error = true;
     b->phase_failed = b->phase;
@@ -584,6 +587,82 @@ static err take_frames(struct backend *b)
     return e;
 }
 
+/* Nothing is in flight: back to the broker, unless something is left to do first. */
+static void settle(struct backend *b)
+{
+    if (b->in_flight > 0 || b->cleaning > 0 || b->state != BACKEND_BUSY || b->cancel != NULL)
+        return;
+    if (b->doomed) {
+        backend_fail(b, fail(&db_not_clean));
+        return;
+    }
+    if (b->settle) {
+        b->settle = false;
+        pg_add_sync(&b->stream.out);
+        b->cleaning++;
+        stream_queue(&b->stream);
+        return;
+    }
+    /* Part of a message that nothing asked for, or an answer to what was not yet sent. */
+    if (b->in.len > 0 || !stream_is_settled(&b->stream))
+        backend_fail(b, fail(&db_protocol));
+    else
+        broker_release(b->broker, b);
+}
+
+/* ---- Cancelling ---- */
+
+void backend_cancel(struct backend *b)
+{
+    struct cancel_job *job;
+
+    if (b->cancel != NULL || b->pid == 0 || b->in_flight != 1)
+        return;
+    job = calloc(1, sizeof *job);
+    if (job == NULL)
+        return; /* the statement ends by its own timeout */
+    job->broker = broker_acquire(b->broker);
+    job->worker = b->home;
+    job->address = b->peer;
+    job->pid = b->pid;
+    job->key = b->cancel_key;
+    job->backend = b;
+    list_init(&job->link);
+    list_init(&job->letter.link);
+    b->cancel = job;
+    b->broker->want_cancel(job, b->broker->arg);
+}
+
+static void open_cancel_end(struct letter *letter)
+{
+    struct cancel_job *job = CONTAINER_OF(letter, struct cancel_job, letter);
+    struct backend *b = job->backend;
+    struct broker *broker = job->broker;
+    bool sent = job->sent;
+
+    free(job);
+    if (b != NULL) {
+        b->cancel = NULL;
+        b->settle = true;
+        /* Whether a cancel that failed half-way still arrives, nobody knows: no reuse. */
+        if (!sent && b->in_flight == 0)
+            backend_fail(b, fail(&db_not_clean));
+        else if (!sent)
+            b->doomed = true;
+        else
+            settle(b);
+    }
+    broker_release_reference(broker);
+}
+
+void cancel_job_ended(struct cancel_job *job, bool sent)
+{
+    job->sent = sent;
+    mailbox_post(job->worker->mailbox, &job->letter, open_cancel_end);
+}
+
+/* ---- The stream's events ---- */
+
 static void on_readable(struct stream *s)
 {
     struct backend *b = CONTAINER_OF(s, struct backend, stream);
@@ -605,13 +684,7 @@ static void on_readable(struct stream *s)
         buf_clear(&b->in);
     if (b->in_flight > 0)
         broker_refill(b->broker, b);
-    if (b->in_flight > 0 || b->cleaning > 0 || b->state != BACKEND_BUSY)
-        return;
-    /* Part of a message that nothing asked for, or an answer to what was not yet sent. */
-    if (b->in.len > 0 || !stream_is_settled(s))
-        backend_fail(b, fail(&db_protocol));
-    else
-        broker_release(b->broker, b);
+    settle(b);
 }
 
 static void on_failed(struct stream *s, err why)

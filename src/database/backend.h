@@ -31,6 +31,7 @@ struct backend {
     struct stream stream;
     uint32_t pid;
     uint32_t cancel_key;
+    struct sockaddr_in6 peer; /* where to send a cancel */
     char access_key_id[132]; /* of the login's IAM token; empty: none */
     int64_t born_ns;
     struct login *login; /* while it logs in */
@@ -44,7 +45,9 @@ struct backend {
     bool exclusive; /* what runs here may not be joined by others */
     unsigned cleaning; /* ReadyForQuery outstanding for our own clean-up */
     int64_t cleaning_ns; /* since when */
-    bool fatal;        /* the server said FATAL and will close */
+    struct cancel_job *cancel; /* under way: no reuse before its end */
+    bool settle;       /* after a cancel: one Sync more before reuse */
+    bool doomed;       /* never to be used again: the server said FATAL, a cancel is astray */
     bool prelude_known;
     struct statement_cache statements;
     struct arena scratch;       /* of one row */
@@ -75,6 +78,8 @@ struct backend *backend_new(size_t max_message_bytes, size_t statement_cache);
 bool backend_adopt(struct backend *b, struct db_worker *worker);
 /* Sends a call.  On the home worker, IDLE, or BUSY with shareable calls only. */
 void backend_run(struct backend *b, struct db_call *call);
+/* The caller of the (only) call left: asks the server to cancel it.  The call ends as ever. */
+void backend_cancel(struct backend *b);
 /* Ends the connection and fails every call on it.  The broker has been told, or is. */
 void backend_fail(struct backend *b, err why);
 /* Frees a backend that is in no list and has no calls; says Terminate when the session is sound. */

@@ -20,6 +20,11 @@ enum {
     WAITERS_LOOKED_AT = 64,
 };
 
+struct view endpoint_tls_name(const struct endpoint *e)
+{
+    return e->iam_auth.enabled && e->iam_auth.hostname.len > 0 ? e->iam_auth.hostname : e->host;
+}
+
 /* ---- Birth and end ---- */
 
 static struct strings copy_strings(struct arena *a, struct strings s)
@@ -71,6 +76,7 @@ struct broker *broker_new(const struct broker_options *options, const struct str
     b->database_roles = copy_strings(&b->arena, *database_roles);
     b->tls = options->tls;
     b->want_logins = options->want_logins;
+    b->want_cancel = options->want_cancel;
     b->arg = options->arg;
     list_init(&b->login_letter.link);
     atomic_init(&b->references, 1);
@@ -533,6 +539,8 @@ void db_call_abandon(struct db_call *call)
     pthread_mutex_unlock(&b->lock);
     if (waiting)
         refuse(call, fail(&db_abandoned));
+    else if (call->state == DB_CALL_RUNNING && !call->statement->shareable)
+        backend_cancel(call->backend);
 }
 
 /* ---- The control thread ---- */

@@ -12,6 +12,7 @@
 #define SALLYPORT_DATABASE_BROKER_H
 
 #include <pthread.h>
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,6 +33,27 @@ struct broker_worker {
     struct list busy;   /* every other busy one */
 };
 
+/* The wish to cancel what runs on a backend, on its way to the control thread and back.  Made by
+ * the backend's worker; after `cancel_ended` was posted to that worker it frees itself. */
+struct cancel_job {
+    /* Set at birth. */
+    struct letter letter;
+    struct broker *broker; /* a reference */
+    struct db_worker *worker;
+    struct sockaddr_in6 address; /* of either family: the one the backend is connected to */
+    uint32_t pid;
+    uint32_t key;
+    /* The worker's thread only. */
+    struct backend *backend; /* NULL: it ended meanwhile */
+    /* The control thread only, until it posts the end. */
+    struct list link;
+    struct cancel *cancel;
+    bool sent;
+};
+
+/* Posts the job back to its worker. */
+void cancel_job_ended(struct cancel_job *job, bool sent);
+
 struct broker_options {
     struct view name;   /* the service's */
     struct view access; /* "primary" or "read" */
@@ -43,6 +65,8 @@ struct broker_options {
     /* Asks the control thread for broker->logins_wanted more connections.  Any thread, under no
      * lock; the control thread answers each with broker_login_done. */
     void (*want_logins)(struct broker *b, void *arg);
+    /* Asks the control thread to send a CancelRequest; cancel_job_ended answers.  Any thread. */
+    void (*want_cancel)(struct cancel_job *job, void *arg);
     void *arg;
 };
 
@@ -56,6 +80,7 @@ struct broker {
     struct ssl_ctx_st *tls;
     struct strings database_roles; /* that the login may have */
     void (*want_logins)(struct broker *b, void *arg);
+    void (*want_cancel)(struct cancel_job *job, void *arg);
     void *arg;
     struct letter login_letter; /* for want_logins */
     /* Any thread. */
@@ -76,6 +101,9 @@ struct broker {
     size_t worker_count;
     struct broker_worker workers[];
 };
+
+/* The name that TLS verifies and tokens are signed for: iam_auth.hostname, else the URL's host. */
+struct view endpoint_tls_name(const struct endpoint *e);
 
 /* Copies what it needs of the configuration, takes options->tls.  One reference.  NULL without
  * memory. */

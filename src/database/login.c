@@ -164,16 +164,11 @@ static void on_connected(struct stream *s)
 
 /* ---- TLS ---- */
 
-static struct view tls_name(const struct endpoint *e)
-{
-    return e->iam_auth.enabled && e->iam_auth.hostname.len > 0 ? e->iam_auth.hostname : e->host;
-}
-
 static err start_tls(struct login *l)
 {
     struct broker *b = l->o.broker;
     struct backend *backend = l->backend;
-    struct view name = tls_name(&b->endpoint);
+    struct view name = endpoint_tls_name(&b->endpoint);
     char host[NAME_BYTES];
     struct ssl_st *ssl = NULL;
     bool complete = false;
@@ -265,6 +260,7 @@ static err continue_proof(struct login *l)
     if (done) {
         backend->pid = pg_login_pid(l->pg);
         backend->cancel_key = pg_login_key(l->pg);
+        stream_peer_address(&backend->stream, &backend->peer);
         l->stage = CHECKING;
         login_check_add(&backend->stream.out, l->o.broker->database_roles);
     }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "crypto/tls.h"
+#include "database/cancel.h"
 #include "pg/login.h"
 
 enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000, NAME_MAX_BYTES = 300 };
@@ -220,6 +221,45 @@ static void want_logins(struct broker *b, void *arg)
     mailbox_post(&u->control->mailbox, &b->login_letter, open_wanted);
 }
 
+/* ---- Cancels ---- */
+
+static void on_cancel_done(void *arg, bool sent)
+{
+    struct cancel_job *job = arg;
+
+    list_unlink(&job->link);
+    cancel_job_ended(job, sent);
+}
+
+static void open_cancel(struct letter *letter)
+{
+    struct cancel_job *job = CONTAINER_OF(letter, struct cancel_job, letter);
+    struct upstream *u = job->broker->arg;
+    const struct cancel_options options = {
+        .loop = &u->control->loop,
+        .flush_list = &u->control->flush_list,
+        .broker = job->broker,
+        .address = job->address,
+        .pid = job->pid,
+        .key = job->key,
+        .timeout_ms = job->broker->service.connect_timeout_ms,
+        .done = on_cancel_done,
+        .arg = job,
+    };
+
+    if (u->control->stopping || failed(cancel_start(&options, &job->cancel)))
+        cancel_job_ended(job, false);
+    else
+        list_push_back(&u->cancels, &job->link);
+}
+
+static void want_cancel(struct cancel_job *job, void *arg)
+{
+    struct upstream *u = arg;
+
+    mailbox_post(&u->control->mailbox, &job->letter, open_cancel);
+}
+
 /* ---- Brokers ---- */
 
 static err make_tls(struct control *c, const struct endpoint *e, struct ssl_ctx_st **out)
@@ -287,6 +327,7 @@ struct broker *upstream_broker_for(void *arg, const struct service *service,
         .workers = c->db_workers,
         .worker_count = c->worker_count,
         .want_logins = want_logins,
+        .want_cancel = want_cancel,
         .arg = u,
     };
     struct broker *b = u == NULL ? NULL : broker_new(&options, roles);
@@ -301,6 +342,7 @@ struct broker *upstream_broker_for(void *arg, const struct service *service,
     u->broker = b;
     list_init(&u->link);
     list_init(&u->logins);
+    list_init(&u->cancels);
     list_push_back(&c->upstreams, &u->link);
     label_metrics(u);
     return broker_acquire(b);
@@ -338,6 +380,8 @@ void upstreams_abort(struct control *c)
         u->wanted += broker_take_wanted(u->broker, &u->not_before_ns);
         while (!list_is_empty(&u->logins))
             login_abort(LIST_ENTRY(u->logins.next, struct upstream_login, link)->login);
+        while (!list_is_empty(&u->cancels))
+            cancel_abort(LIST_ENTRY(u->cancels.next, struct cancel_job, link)->cancel);
     }
     upstreams_pump(c);
 }

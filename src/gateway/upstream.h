@@ -20,6 +20,7 @@ struct upstream {
     int64_t not_before_ns; /* of the broker: after a failure */
     int64_t next_ns;       /* of the pace */
     struct list logins;    /* struct upstream_login, under way */
+    struct list cancels; /* struct cancel_job, under way */
     unsigned login_count;
     char last_error[UPSTREAM_ERROR_BYTES]; /* "" after a success */
     struct metric_set *login_results;

@@ -432,6 +432,16 @@ void stream_close(struct stream *s)
     s->out_at = 0;
 }
 
+void stream_peer_address(const struct stream *s, struct sockaddr_in6 *out)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+
+    memset(out, 0, sizeof *out);
+    if (getpeername(s->fd, (struct sockaddr *)&address, &len) == 0 && len <= sizeof *out)
+        memcpy(out, &address, len);
+}
+
 void stream_peer(const struct stream *s, char out[STREAM_ADDRESS_BYTES])
 {
     struct sockaddr_storage address;

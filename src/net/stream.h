@@ -29,6 +29,7 @@
 
 struct ssl_st;
 struct sockaddr;
+struct sockaddr_in6;
 
 enum stream_state { STREAM_CLOSED, STREAM_CONNECTING, STREAM_HANDSHAKING, STREAM_OPEN, STREAM_FAILED };
 
@@ -99,6 +100,8 @@ bool stream_is_quiet(const struct stream *s);
 /* Ends it at once, from any state; what was queued is lost, unless flushed before. */
 void stream_close(struct stream *s);
 
+/* The peer's address, of either family; all zero when there is none any more. */
+void stream_peer_address(const struct stream *s, struct sockaddr_in6 *out);
 /* The peer's address as text: "192.0.2.1:443" or "[2001:db8::1]:443". */
 enum { STREAM_ADDRESS_BYTES = 64 };
 void stream_peer(const struct stream *s, char out[STREAM_ADDRESS_BYTES]);
