@@ -64,11 +64,14 @@ struct backend *backend_new(size_t max_message_bytes, size_t statement_cache)
 void backend_free(struct backend *b)
 {
     ENSURE(list_is_empty(&b->calls));
-    if (b->stream.state == STREAM_OPEN && b->state != BACKEND_DEAD && b->in_flight == 0) {
+    bool sound = b->stream.state == STREAM_OPEN && b->state != BACKEND_DEAD && b->in_flight == 0;
+    /* Dead first, and without the login's callbacks: the farewell itself may fail. */
+    b->state = BACKEND_DEAD;
+    b->stream.ops = &stream_ops;
+    if (sound) {
         pg_add_terminate(&b->stream.out);
         stream_flush(&b->stream);
     }
-    b->state = BACKEND_DEAD;
     stream_close(&b->stream);
     statement_cache_clear(&b->statements);
     arena_clear(&b->scratch);

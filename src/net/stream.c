@@ -363,12 +363,13 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
     if (s == NULL)
         return;
-    if (status < 0) {
-        fail_stream(s, fail(&net_reset));
-        return;
-    }
+    /* A refused connection too comes as a status; SO_ERROR knows more. */
     if (s->state == STREAM_CONNECTING) {
         finish_connect(s);
+        return;
+    }
+    if (status < 0) {
+        fail_stream(s, fail(&net_reset));
         return;
     }
     if (s->state == STREAM_HANDSHAKING) {

@@ -44,15 +44,15 @@ READER = role("orders-reader", "orders-readers", "orders_reader", priority=10)
 WRITER = role("orders-writer", "orders-writers", "orders_writer", priority=20)
 
 
-def config(bed, issuer, services, roles=(WRITER, READER)):
-    """sallyport.yaml's text."""
+def config(bed, issuer, services, roles=(WRITER, READER), ca=None):
+    """sallyport.yaml's text; `ca` signed the issuer's certificate, the bed's by default."""
     entities = {
         "_format_version": "3.0",
         "issuers": [
             {
                 "name": "dev",
                 "issuer": issuer.issuer,
-                "ca_file": str(bed.ca.file),
+                "ca_file": str((ca or bed.ca).file),
                 "audience": ["api://orders"],
             }
         ],
