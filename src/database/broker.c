@@ -18,6 +18,8 @@ enum {
      * what is slow once is likely to stay so. */
     SHARED_PATIENCE_MS = 20,
     WAITERS_LOOKED_AT = 64,
+    /* A read is left to its own worker's connections so long; then whoever can serves it. */
+    OWN_PATIENCE_MS = 50,
 };
 
 struct view endpoint_tls_name(const struct endpoint *e)
@@ -320,10 +322,12 @@ static bool is_spent(const struct broker *b, const struct backend *backend, int6
  *
  * First come, first served, but for one thing: a read that waits on another worker, which has
  * connections of its own to run it on, is left to them, since a connection that changes workers
- * for every call costs more than it serves.  With `behind`, the call would run behind others: then
+ * for every call costs more than it serves; but not for long, since those may all be busy with
+ * something slow while this worker's load never ends.  With `behind`, the call would run behind others: then
  * only a shareable call of this worker serves, and none that came after one that cannot be.
  */
-static struct db_call *next_waiter(struct broker *b, const struct broker_worker *at, bool behind)
+static struct db_call *next_waiter(struct broker *b, const struct broker_worker *at, bool behind,
+                                   int64_t now_ns)
 {
     unsigned seen = 0;
 
@@ -334,7 +338,8 @@ static struct db_call *next_waiter(struct broker *b, const struct broker_worker 
         bool shareable = call->statement->shareable;
         if (own)
             return behind && !shareable ? NULL : call;
-        if (!shareable || b->workers[call->worker->index].connections == 0)
+        bool patient = now_ns - call->started_ns <= (int64_t)OWN_PATIENCE_MS * NS_PER_MS;
+        if (!shareable || !patient || b->workers[call->worker->index].connections == 0)
             return behind ? NULL : call;
         if (++seen == WAITERS_LOOKED_AT)
             break;
@@ -362,7 +367,7 @@ void broker_refill(struct broker *b, struct backend *backend)
     while (atomic_load_explicit(&b->waiting_hint, memory_order_relaxed) > 0 &&
            may_join(b, backend, now)) {
         pthread_mutex_lock(&b->lock);
-        struct db_call *call = b->closing ? NULL : next_waiter(b, at, true);
+        struct db_call *call = b->closing ? NULL : next_waiter(b, at, true, now);
         if (call != NULL) {
             take_waiter(b, call);
             call->state = DB_CALL_MOVING;
@@ -389,7 +394,7 @@ void broker_release(struct broker *b, struct backend *backend)
         lose(b, backend);
         return;
     }
-    call = next_waiter(b, at, false);
+    call = next_waiter(b, at, false, now);
     if (call != NULL) {
         take_waiter(b, call);
         call->state = DB_CALL_MOVING;

@@ -2,8 +2,9 @@
  * The broker of one endpoint: its budget of connections, who waits for one, which are idle.
  *
  * One lock; under it only list moves.  Waiters are served first come, first served, over all
- * workers (but for reads that their own worker's connections will serve, see next_waiter).  An idle connection stays on the loop of the worker that used it last; another worker
- * that needs it asks, and its home hands it over (stream and statement cache together).
+ * workers (but for reads that their own worker's connections will serve, see next_waiter).  An idle
+ * connection stays on the loop of the worker that used it last; another worker that needs it asks,
+ * and its home hands it over (stream and statement cache together).
  *
  * A short read may run behind others on a connection of its own worker, up to shared_depth deep,
  * when no connection is idle; but never while anybody waits, so that waiting ends.

@@ -299,6 +299,7 @@ static void on_second(uv_timer_t *timer)
 
     (void)!failed(audit_flush(c->audit));
     (void)!failed(audit_anchor_write(c->gateway.audit));
+    upstreams_reap(c);
 }
 
 static void on_turn(uv_prepare_t *turn)

@@ -36,6 +36,8 @@ struct broker *upstream_broker_for(void *control, const struct service *service,
 void upstreams_pump(struct control *c);
 /* Retires those that the snapshot does not use. */
 void upstreams_sweep(struct control *c);
+/* Frees those retired that nothing refers to any more. */
+void upstreams_reap(struct control *c);
 /* Ends every login under way. */
 void upstreams_abort(struct control *c);
 void upstreams_free(struct control *c);

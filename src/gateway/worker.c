@@ -140,6 +140,8 @@ static void on_tick(uv_timer_t *timer)
     each_broker(w, tick_broker);
     drop_empty_brokers(w);
     http_door_tick(w);
+    for (size_t i = 0; i < w->listener_count; i++)
+        listener_resume(&w->listeners[i].listener);
     if (w->prepare != NULL)
         prepare_tick(w->prepare);
     if (w->stopping) {

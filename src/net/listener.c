@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "net/net.h"
 
 enum { ACCEPTS_PER_TURN = 64, BACKLOG = 4096 };
@@ -99,9 +100,22 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)
             l->accepted(l, fd);
-        else if (errno != ECONNABORTED && errno != EINTR)
-            return; /* EAGAIN, or out of descriptors: the backlog keeps them until the next turn */
+        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return;
+        else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            l->paused = true; /* the backlog keeps them meanwhile */
+            uv_poll_stop(l->poll);
+            return;
+        }
     }
+}
+
+void listener_resume(struct listener *l)
+{
+    if (!l->paused || l->poll == NULL)
+        return;
+    l->paused = false;
+    ENSURE(uv_poll_start(l->poll, UV_READABLE, on_readable) == 0);
 }
 
 err listener_start(struct listener *l, uv_loop_t *loop, int fd,

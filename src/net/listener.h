@@ -5,6 +5,7 @@
 #ifndef SALLYPORT_NET_LISTENER_H
 #define SALLYPORT_NET_LISTENER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
 
@@ -14,6 +15,7 @@
 struct listener {
     int fd;
     uv_poll_t *poll;
+    bool paused; /* out of descriptors: it would wake the loop again and again */
     void (*accepted)(struct listener *l, int fd); /* the callee owns the socket */
 };
 
@@ -26,6 +28,8 @@ err listener_probe(struct view host, uint16_t port) MUST_USE;
 /* Serves the socket from the loop; owns it from now on. */
 err listener_start(struct listener *l, uv_loop_t *loop, int fd,
                    void (*accepted)(struct listener *l, int fd)) MUST_USE;
+/* Accepts again after it ran out of descriptors; call it now and then. */
+void listener_resume(struct listener *l);
 void listener_close(struct listener *l);
 
 #endif

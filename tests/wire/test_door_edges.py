@@ -1,5 +1,10 @@
 """The HTTP door's edges: answers without a body, callers who leave, what is prepared at start."""
 
+import os
+import pathlib
+import resource
+import select
+import signal
 import socket
 
 import pytest
@@ -138,3 +143,70 @@ def test_only_a_well_formed_traceparent_is_given_back(sallyport):
     )
     assert "traceparent" not in bad.headers
     assert {r["trace_id"] for r in sallyport.wait_for_audit(bad.request_id)} == {amazon[5:]}
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_without_descriptors_it_waits_quietly_and_serves_when_there_are_some(gateway):
+    served = gateway()
+    token = served.mint("alice")
+    assert served.get("/orders/2", token).status == 200
+    pid = served.process.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    open_now = len(os.listdir(f"/proc/{pid}/fd"))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (open_now + 2, limits[1]))
+    plain = [socket.create_connection(("127.0.0.1", served.proxy_port), 60) for _ in range(12)]
+    try:
+        before = cpu_seconds(pid)
+        # Nobody speaks first: what comes within this second could only be an end.
+        readable, _, _ = select.select(plain, [], [], 1)
+        assert not readable
+        assert cpu_seconds(pid) - before < 0.5
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        for sock in plain:
+            with served.tls.wrap_socket(sock, server_hostname="localhost") as secure:
+                secure.sendall(request("GET", "/orders/2", token, Connection="close"))
+                assert receive_until(secure, lambda data: data.endswith(b"}"))[:12] == (
+                    b"HTTP/1.1 200"
+                )
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        for sock in plain:
+            sock.close()
+
+
+def sessions(bed):
+    text = bed.superuser_sql("select pid from pg_stat_activity where usename = 'app'")
+    return set(text.split())
+
+
+def test_reloads_that_change_the_service_leave_its_old_connections_and_ends_cleanly(
+    gateway, bed, issuer
+):
+    """Under the sanitizers: what a retired service held is freed while others are served."""
+    others = sessions(bed)
+    served = gateway()
+    token = served.mint("alice")
+    base = config_for(bed, issuer)
+    assert served.get("/orders/2", token).status == 200
+    old = sessions(bed) - others
+    assert old
+
+    def loaded(count):
+        return lambda: sum(
+            line.get("event") == "configuration_loaded" for line in served.log()
+        ) >= count
+
+    for turn in range(1, 4):
+        assert served.get("/orders/2", token).status == 200
+        served.write_config(
+            base.replace("  claims:", f"  pool: {{max_connections: {4 + turn}}}\n  claims:")
+        )
+        served.process.send_signal(signal.SIGHUP)
+        wait_until(loaded(turn), 20, f"reload {turn}")
+        assert served.get("/orders/2", token).status == 200
+
+    wait_until(lambda: not old & sessions(bed), 20, "the end of the first service's connections")
