@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/map.h"
 #include "cli/audit.h"
+#include "cli/node.h"
 #include "config/config.h"
 #include "json/json.h"
 
@@ -79,16 +80,13 @@ const char *audit_default_directory(struct audit_command *c)
     return c->directory_text;
 }
 
-/* Text from callers goes to a terminal: control characters must not. */
 static void print_text(struct view v, int width)
 {
     int printed = 0;
 
-    for (size_t i = 0; i < v.len; i++) {
-        unsigned char c = (unsigned char)v.data[i];
-        putchar(c < 0x20 || c == 0x7f ? '?' : c);
-        printed += (c & 0xC0) != 0x80;
-    }
+    cli_print_text(v);
+    for (size_t i = 0; i < v.len; i++)
+        printed += ((unsigned char)v.data[i] & 0xC0) != 0x80;
     for (; printed < width; printed++)
         putchar(' ');
 }

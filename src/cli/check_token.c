@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "cli/node.h"
 #include "identity/key_refresher.h"
 #include "json/json.h"
 #include "net/fetch.h"
@@ -234,24 +235,12 @@ static err each_call(const struct question *q, tell_verdict *tell, void *arg)
 
 /* ---- The report for people ---- */
 
-/* Text from a token goes to a terminal: control characters must not, U+0080 to U+009F included,
- * whose second byte is below 0xa0. */
-static void print_text(struct view v)
-{
-    for (size_t i = 0; i < v.len; i++) {
-        unsigned char c = (unsigned char)v.data[i];
-        bool c1 = c == 0xc2 && i + 1 < v.len && (unsigned char)v.data[i + 1] < 0xa0;
-        putchar(c < 0x20 || c == 0x7f || c1 ? '?' : c);
-        i += c1;
-    }
-}
-
 static void print_part(const char *before, struct view v)
 {
     if (v.data == NULL)
         return;
     fputs(before, stdout);
-    print_text(v);
+    cli_print_text(v);
 }
 
 static void print_list(const char *name, struct strings list)

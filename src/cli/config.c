@@ -13,8 +13,8 @@
 
 static const char usage[] =
     "usage: sallyport config parse SALLYPORT.YAML   checks one file\n"
-    "       sallyport config show [-c FILE]         prints every property of the node, and whence it\n"
-    "                                               comes, as a sallyport.conf\n"
+    "       sallyport config show [-c FILE]         prints the node's properties, as a file, and\n"
+    "                                               where each comes from\n"
     "       sallyport config schema yaml|conf       prints the fields, as roff for the manual\n"
     "\n"
     "exit: 0, or 1 when the file has mistakes\n";

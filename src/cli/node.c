@@ -25,6 +25,17 @@ bool cli_load_node(struct arena *arena, const char *conf_file, struct node_confi
     return !failed(e);
 }
 
+void cli_print_text(struct view v)
+{
+    for (size_t i = 0; i < v.len; i++) {
+        unsigned char c = (unsigned char)v.data[i];
+        /* UTF-8's second byte of U+0080 to U+009F is below 0xa0. */
+        bool c1 = c == 0xc2 && i + 1 < v.len && (unsigned char)v.data[i + 1] < 0xa0;
+        putchar(c < 0x20 || c == 0x7f || c1 ? '?' : c);
+        i += c1;
+    }
+}
+
 static void pid_path(const struct node_config *node, char out[CLI_PATH_BYTES])
 {
     snprintf(out, CLI_PATH_BYTES, "%.*s/sallyport.pid", VIEW_ARG(node->prefix));

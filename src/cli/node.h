@@ -14,6 +14,10 @@ enum { CLI_PATH_BYTES = 4096 };
  * NULL.  *out lives in the arena. */
 bool cli_load_node(struct arena *arena, const char *conf_file, struct node_config *out);
 
+/* Text from callers goes to a terminal: control characters must not, U+0080 to U+009F included, and
+ * stand there as '?'. */
+void cli_print_text(struct view v);
+
 /*
  * PREFIX/sallyport.pid holds the running process's id, and its lock: whoever holds the lock runs,
  * whatever the file says.
