@@ -100,6 +100,19 @@ struct broker *broker_acquire(struct broker *b)
     return b;
 }
 
+struct broker *broker_keep(struct broker *b)
+{
+    atomic_fetch_add(&b->keepers, 1);
+    return broker_acquire(b);
+}
+
+void broker_keep_no_more(struct broker *b)
+{
+    /* In this order: references less keepers is then never too low for who reads them in it. */
+    atomic_fetch_sub(&b->keepers, 1);
+    broker_release_reference(b);
+}
+
 void broker_release_reference(struct broker *b)
 {
     if (b == NULL || atomic_fetch_sub(&b->references, 1) != 1)
@@ -314,7 +327,8 @@ static bool is_spent(const struct broker *b, const struct backend *backend, int6
 {
     int64_t lifetime = b->service.pool.max_lifetime_ms;
 
-    return b->closing || (lifetime > 0 && now_ns - backend->born_ns > lifetime * NS_PER_MS);
+    return b->closing || (b->retired && b->waiting == 0) ||
+           (lifetime > 0 && now_ns - backend->born_ns > lifetime * NS_PER_MS);
 }
 
 /*
@@ -615,6 +629,13 @@ void broker_login_done(struct broker *b, struct backend *backend)
     send_to(b, backend, worker, call);
 }
 
+void broker_retire(struct broker *b)
+{
+    pthread_mutex_lock(&b->lock);
+    b->retired = true;
+    pthread_mutex_unlock(&b->lock);
+}
+
 void broker_close(struct broker *b)
 {
     pthread_mutex_lock(&b->lock);
@@ -709,10 +730,21 @@ bool broker_drain(struct broker *b, struct db_worker *worker)
     struct broker_worker *at = &b->workers[worker->index];
 
     close_stale(b, at, time_monotonic_ns());
+    /* Beside the keepers' references there is the maker's; any other is a configuration's. */
+    int references = atomic_load(&b->references);
+    bool unused = references - atomic_load(&b->keepers) == 1;
     pthread_mutex_lock(&b->lock);
-    bool none = at->connections == 0;
+    bool none = b->total == 0 && b->waiting == 0;
     pthread_mutex_unlock(&b->lock);
-    return none;
+    return unused && none;
+}
+
+bool broker_is_over(struct broker *b)
+{
+    pthread_mutex_lock(&b->lock);
+    bool over = b->total == 0 && b->waiting == 0 && !b->login_letter_out;
+    pthread_mutex_unlock(&b->lock);
+    return over && atomic_load(&b->references) == 1;
 }
 
 static void end_all(struct list *connections)

@@ -86,6 +86,7 @@ struct broker {
     struct letter login_letter; /* for want_logins */
     /* Any thread. */
     atomic_int references;
+    atomic_int keepers; /* of them: its retirement's own, one a worker */
     atomic_uint waiting_hint; /* waiters, to be read without the lock */
     /* Any thread, under the lock. */
     pthread_mutex_t lock;
@@ -99,6 +100,7 @@ struct broker {
     unsigned failures;
     int64_t retry_at_ns; /* no login before */
     bool closing;
+    bool retired;
     size_t worker_count;
     struct broker_worker workers[];
 };
@@ -117,11 +119,20 @@ bool broker_matches(const struct broker *b, const struct service *service,
 /* No new calls; idle connections are closed by each worker's next broker_tick, the others when
  * they come back. */
 void broker_close(struct broker *b);
+/* The configuration does without it from now on, but calls that began under an older one are still
+ * served: those that wait and those yet to come.  Nothing else keeps a connection open. */
+void broker_retire(struct broker *b);
+/* One reference for each worker to keep while it sees the retired broker out (broker_drain). */
+struct broker *broker_keep(struct broker *b);
+void broker_keep_no_more(struct broker *b);
+/* Whether nobody but its maker has a reference of it, nor anything an errand to it. */
+bool broker_is_over(struct broker *b);
 
 /* On a worker: closes what is idle too long or too old, refuses calls that waited too long, ends
  * connections whose server does not answer. */
 void broker_tick(struct broker *b, struct db_worker *worker, int64_t now_ns);
-/* On a worker: closes its idle connections; true when it has none left, busy ones included. */
+/* On a worker: closes its idle connections of a retired broker; true when no connection is left
+ * anywhere, no login under way, and no older configuration that could still start a call. */
 bool broker_drain(struct broker *b, struct db_worker *worker);
 /* On a worker whose loop has stopped, the broker being closed: ends every connection that it has. */
 void broker_stop(struct broker *b, struct db_worker *worker);

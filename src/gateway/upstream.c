@@ -167,7 +167,7 @@ static int64_t pump_one(struct upstream *u, int64_t now)
 
     while (u->wanted > 0) {
         int64_t at = u->next_ns > u->not_before_ns ? u->next_ns : u->not_before_ns;
-        if (u->retired || u->control->stopping) {
+        if (u->control->stopping) {
             u->wanted--;
             broker_login_done(u->broker, NULL);
             continue;
@@ -362,10 +362,16 @@ void upstreams_sweep(struct control *c)
     LIST_EACH(node, &c->upstreams)
     {
         struct upstream *u = LIST_ENTRY(node, struct upstream, link);
+        if (u->retired && list_is_empty(&u->logins) && broker_is_over(u->broker)) {
+            list_unlink(&u->link);
+            broker_release_reference(u->broker);
+            free(u);
+            continue;
+        }
         if (u->retired || uses(c->snapshot, u->broker))
             continue;
         u->retired = true;
-        broker_close(u->broker);
+        broker_retire(u->broker);
         for (size_t i = 0; i < c->worker_count; i++)
             worker_retire_broker(&c->workers[i], u->broker);
     }

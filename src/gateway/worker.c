@@ -121,7 +121,7 @@ static void drop_empty_brokers(struct worker *w)
         if (!broker_drain(r->broker, &w->db))
             continue;
         list_unlink(&r->link);
-        broker_release_reference(r->broker);
+        broker_keep_no_more(r->broker);
         free(r);
     }
 }
@@ -226,7 +226,7 @@ void worker_retire_broker(struct worker *w, struct broker *b)
 {
     struct worker_letter *l = new_letter(w);
 
-    l->broker = broker_acquire(b);
+    l->broker = broker_keep(b);
     mailbox_post(&w->mailbox, &l->letter, open_retired);
 }
 
@@ -356,7 +356,7 @@ static void wind_up(struct worker *w)
     while (!list_is_empty(&w->retired)) {
         struct retired_broker *r =
             LIST_ENTRY(list_pop_front(&w->retired), struct retired_broker, link);
-        broker_release_reference(r->broker);
+        broker_keep_no_more(r->broker);
         free(r);
     }
     prepare_free(w->prepare);
