@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "database/backend_send.h"
 #include "database/broker.h"
 #include "net/net.h"
 #include "pg/pg.h"
@@ -16,20 +17,9 @@ enum {
     SCRATCH_BLOCK_BYTES = 4096,
     SCRATCH_MAX_BYTES = 256 * 1024 * 1024,
     TIMEOUT_GRACE_MS = 5000, /* beyond statement_timeout: the server has not even said 57014 */
-    TEXT_OID = 25,
 };
 
 enum phase { PHASE_BEGIN, PHASE_PRELUDE, PHASE_STATEMENT, PHASE_COMMIT, PHASE_SYNC };
-
-/* Every name is qualified, since the login's own search_path is in force when this is parsed. */
-static const struct view prelude_sql =
-    VIEW("select pg_catalog.set_config('role', $1, true),"
-         " pg_catalog.set_config('request.jwt.claims', $2, true),"
-         " pg_catalog.set_config('application_name', $3, true),"
-         " pg_catalog.set_config('search_path', $4, true),"
-         " pg_catalog.set_config('statement_timeout', $5, true),"
-         " pg_catalog.set_config('transaction_read_only', $6, true)");
-static const struct view prelude_name = VIEW("prelude");
 
 /* What a session may keep of a caller beyond its transaction: settings, locks, cursors,
  * notifications, temporary tables, the last value of a sequence.  A statement prepared by SQL could
@@ -100,102 +90,6 @@ static struct db_call *head_call(struct backend *b)
     return list_is_empty(&b->calls) ? NULL : LIST_ENTRY(b->calls.next, struct db_call, link);
 }
 
-/* ---- Sending ---- */
-
-static void add_utility(struct buf *out, struct view sql)
-{
-    pg_add_parse(out, VIEW(""), sql, NULL, 0);
-    pg_add_bind(out, VIEW(""), VIEW(""), NULL, 0);
-    pg_add_execute(out, VIEW(""), 0);
-}
-
-/* Begin and commit of its own; what is only prepared runs nothing that could commit. */
-static bool in_transaction(const struct db_call *call)
-{
-    return call->statement->explicit_transaction && !call->prepare_only;
-}
-
-static void add_prelude(struct backend *b, const struct db_call *call)
-{
-    static const uint32_t types[] = {TEXT_OID, TEXT_OID, TEXT_OID, TEXT_OID, TEXT_OID, TEXT_OID};
-    const struct db_identity *who = &call->identity;
-    const struct view values[] = {who->role,        who->claims,
-                                  who->application_name, who->search_path,
-                                  who->statement_timeout,
-                                  call->statement->read_only ? VIEW("on") : VIEW("off")};
-    struct buf *out = &b->stream.out;
-
-    if (!b->prelude_known) {
-        pg_add_parse(out, prelude_name, prelude_sql, types, COUNT_OF(types));
-        b->prelude_known = true;
-    }
-    pg_add_bind(out, VIEW(""), prelude_name, values, COUNT_OF(values));
-    pg_add_execute(out, VIEW(""), 0);
-}
-
-/* Closes what the cache has no room for.  Stands before everything else of the call, where no
- * failure of the call can make the server skip it. */
-static void make_room(struct backend *b)
-{
-    struct prepared *old = statement_cache_evict(&b->statements);
-
-    if (old == NULL)
-        return;
-    pg_add_close(&b->stream.out, PG_STATEMENT, view_str(old->name));
-    prepared_free(old);
-}
-
-static void add_statement(struct backend *b, struct db_call *call, struct prepared *p, bool parse)
-{
-    const struct db_statement *s = call->statement;
-    struct buf *out = &b->stream.out;
-    struct view name = view_str(p->name);
-
-    if (parse)
-        pg_add_parse(out, name, s->sql, s->types, s->parameter_count);
-    pg_add_bind(out, VIEW(""), name, call->values, s->parameter_count);
-    if (!p->described)
-        pg_add_describe(out, PG_PORTAL, VIEW(""));
-    /* One row more than allowed, to see that there were more. */
-    pg_add_execute(out, VIEW(""), call->max_rows == 0 ? 0 : call->max_rows + 1);
-}
-
-static void send_call(struct backend *b, struct db_call *call)
-{
-    const struct db_statement *s = call->statement;
-    struct buf *out = &b->stream.out;
-    struct prepared *p = NULL;
-    bool parse = false;
-
-    if (!call->prepare_only) {
-        p = statement_cache_get(&b->statements, call->identity.prepared_key);
-        if (p == NULL) {
-            make_room(b);
-            p = statement_cache_add(&b->statements, call->identity.prepared_key);
-            parse = true;
-        }
-        if (p == NULL) {
-            buf_reserve(out, SIZE_MAX); /* out of memory: marks the output failed */
-            return;
-        }
-        p->uses++;
-    }
-    call->prepared = p;
-    if (in_transaction(call))
-        add_utility(out, VIEW("begin"));
-    add_prelude(b, call);
-    if (p == NULL) {
-        pg_add_parse(out, VIEW(""), s->sql, s->types, s->parameter_count);
-        pg_add_describe(out, PG_STATEMENT, VIEW(""));
-    } else {
-        add_statement(b, call, p, parse);
-    }
-    if (in_transaction(call))
-        add_utility(out, VIEW("commit"));
-    pg_add_sync(out);
-    stream_queue(&b->stream);
-}
-
 static void begin_head(struct backend *b)
 {
     struct db_call *call = head_call(b);
@@ -204,7 +98,7 @@ static void begin_head(struct backend *b)
     b->completion = (struct completion){VIEW(""), 0};
     b->columns_given = b->rows_given = b->sink_stopped = b->too_many_rows = b->bound = false;
     if (call != NULL)
-        b->phase = in_transaction(call) ? PHASE_BEGIN : PHASE_PRELUDE;
+        b->phase = call_in_transaction(call) ? PHASE_BEGIN : PHASE_PRELUDE;
 }
 
 void backend_run(struct backend *b, struct db_call *call)
@@ -221,7 +115,7 @@ void backend_run(struct backend *b, struct db_call *call)
     b->in_flight++;
     if (first)
         begin_head(b);
-    send_call(b, call);
+    backend_send(b, call);
 }
 
 /* ---- Ending calls ---- */
@@ -324,14 +218,14 @@ static bool heal(struct backend *b, struct db_call *call, bool left_failed)
     if (!p->forgotten)
         pg_add_close(out, PG_STATEMENT, view_str(p->name));
     if (b->phase_failed == PHASE_PRELUDE) {
-        pg_add_close(out, PG_STATEMENT, prelude_name);
+        pg_add_close(out, PG_STATEMENT, backend_prelude_name);
         b->prelude_known = false;
     }
     statement_cache_forget(&b->statements, p);
     prepared_release(p);
     list_unlink(&call->link);
     list_push_back(&b->calls, &call->link);
-    send_call(b, call);
+    backend_send(b, call);
     return true;
 }
 
@@ -357,7 +251,7 @@ static err finish_head(struct backend *b, char status)
     if (b->phase != PHASE_SYNC && !described_only)
         return fail(&db_protocol);
     /* Only an explicit transaction that failed may be left open, and only as failed. */
-    bool left_failed = status == 'E' && in_transaction(call) && b->has_error;
+    bool left_failed = status == 'E' && call_in_transaction(call) && b->has_error;
     if (status != 'I' && !left_failed)
         return fail(&db_protocol);
     if (b->has_error && heal(b, call, left_failed)) {
@@ -455,7 +349,7 @@ static err on_complete(struct backend *b, struct db_call *call, struct view body
         b->completion = (struct completion){view_str(b->command), done.rows};
         if (call->prepared != NULL)
             call->prepared->described = true; /* without a RowDescription: no rows to describe */
-        b->phase = in_transaction(call) ? PHASE_COMMIT : PHASE_SYNC;
+        b->phase = call_in_transaction(call) ? PHASE_COMMIT : PHASE_SYNC;
         return OK;
     }
     case PHASE_COMMIT:
@@ -484,7 +378,7 @@ static err on_suspended(struct backend *b, struct db_call *call)
     if (b->phase != PHASE_STATEMENT)
         return fail(&db_protocol);
     b->too_many_rows = true;
-    b->phase = in_transaction(call) ? PHASE_COMMIT : PHASE_SYNC;
+    b->phase = call_in_transaction(call) ? PHASE_COMMIT : PHASE_SYNC;
     return OK;
 }
 

@@ -20,6 +20,7 @@
 
 #include "database/backend.h"
 #include "database/database.h"
+#include "database/endpoint.h"
 #include "model/entities.h"
 
 struct ssl_ctx_st;
@@ -104,9 +105,6 @@ struct broker {
     size_t worker_count;
     struct broker_worker workers[];
 };
-
-/* The name that TLS verifies and tokens are signed for: iam_auth.hostname, else the URL's host. */
-struct view endpoint_tls_name(const struct endpoint *e);
 
 /* Copies what it needs of the configuration, takes options->tls.  One reference.  NULL without
  * memory. */

@@ -11,7 +11,13 @@
 
 enum { OUT_BYTES = 1024, IN_BYTES = 1024, NAME_BYTES = 256 };
 
-enum cancel_stage { CANCEL_CONNECTING, CANCEL_ASKING_TLS, CANCEL_HANDSHAKING, CANCEL_SENT, CANCEL_ENDED };
+enum cancel_stage {
+    CANCEL_CONNECTING,
+    CANCEL_ASKING_TLS,
+    CANCEL_HANDSHAKING,
+    CANCEL_SENT,
+    CANCEL_ENDED,
+};
 
 struct cancel {
     struct cancel_options o;
