@@ -19,6 +19,7 @@ enum {
     IN_MAX_BYTES = 256 * 1024,
     SOURCE_BYTES = 256,
     SEND_TIMEOUT_MS = 60000, /* a client that takes nothing of its answer for so long is closed */
+    LINGER_MS = 5000, /* for how long what nobody wants is read, so that the answer arrives */
     NS_PER_MS = 1000000,
 };
 
@@ -30,11 +31,20 @@ static const struct fault door_body_timeout = {
     408};
 
 /*
- *   HANDSHAKE ─► HEAD ─► BODY ─► RUNNING ─► SENDING ─► HEAD …   or CLOSED
+ *   HANDSHAKE ─► HEAD ─► BODY ─► RUNNING ─► SENDING ─► HEAD …   or [LINGERING ─►] CLOSED
  * HEAD: waiting for, or reading, a request's head.  RUNNING: the pipeline has the call.
  * SENDING: the answer is queued; the next head is read when it has gone out.
+ * LINGERING: the request was refused before all of it was read; to close a socket with bytes unread
+ * resets the connection, and the answer could be lost (RFC 9112 section 9.6).
  */
-enum client_state { CLIENT_HANDSHAKE, CLIENT_HEAD, CLIENT_BODY, CLIENT_RUNNING, CLIENT_SENDING };
+enum client_state {
+    CLIENT_HANDSHAKE,
+    CLIENT_HEAD,
+    CLIENT_BODY,
+    CLIENT_RUNNING,
+    CLIENT_SENDING,
+    CLIENT_LINGERING,
+};
 
 struct http_client {
     struct stream stream;
@@ -52,6 +62,7 @@ struct http_client {
     struct buf body;
     struct call *call;
     bool keep_alive;
+    bool linger; /* part of the request was not read */
     bool outcome_pending;
     int64_t deadline_ns; /* 0: none */
     char source[SOURCE_BYTES];
@@ -142,6 +153,7 @@ static void refuse(struct http_client *c, err why)
     struct call *call = c->call != NULL ? c->call : call_new(c->worker, on_answered, c);
 
     c->keep_alive = false;
+    c->linger = true;
     c->call = call;
     if (call == NULL) {
         close_client(c);
@@ -251,8 +263,10 @@ static bool begin_call(struct http_client *c)
     }
     if (!pipeline_admit(c->call, &request)) {
         /* A body that nobody wants is not read: the connection ends after the answer. */
-        if (c->request.has_body)
+        if (c->request.has_body) {
             c->keep_alive = false;
+            c->linger = true;
+        }
         send_answer(c, c->call);
         return false;
     }
@@ -330,13 +344,26 @@ static void take_body(struct http_client *c)
         send_answer(c, c->call);
 }
 
+static void begin_lingering(struct http_client *c)
+{
+    c->state = CLIENT_LINGERING;
+    stream_finish_sending(&c->stream);
+    buf_reset(&c->in);
+    buf_clear(&c->body);
+    set_deadline(c, LINGER_MS);
+    stream_want_read(&c->stream, true);
+}
+
 /* After an answer has gone out. */
 static bool next_request(struct http_client *c)
 {
     if (stream_unsent(&c->stream) > 0)
         return false;
     if (!c->keep_alive) {
-        close_client(c);
+        if (c->linger)
+            begin_lingering(c);
+        else
+            close_client(c);
         return false;
     }
     if (c->in.len == 0) {
@@ -374,6 +401,10 @@ static void on_readable(struct stream *s)
     if (failed(e)) {
         /* Whoever closes while a call runs has left: there is nobody to answer. */
         close_client(c);
+        return;
+    }
+    if (c->state == CLIENT_LINGERING) {
+        buf_reset(&c->in);
         return;
     }
     if (first && c->in.len > 0)
@@ -493,6 +524,7 @@ static void time_out(struct http_client *c)
         break;
     case CLIENT_HANDSHAKE:
     case CLIENT_SENDING:
+    case CLIENT_LINGERING:
         close_client(c);
         break;
     case CLIENT_RUNNING:
@@ -517,7 +549,8 @@ void http_door_drain(struct worker *w)
     LIST_EACH(node, &w->clients)
     {
         struct http_client *c = LIST_ENTRY(node, struct http_client, link);
-        if ((c->state == CLIENT_HEAD && c->in.len == 0) || c->state == CLIENT_HANDSHAKE)
+        if ((c->state == CLIENT_HEAD && c->in.len == 0) || c->state == CLIENT_HANDSHAKE ||
+            c->state == CLIENT_LINGERING)
             close_client(c);
     }
 }

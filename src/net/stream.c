@@ -411,6 +411,16 @@ bool stream_is_quiet(const struct stream *s)
     return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
+void stream_finish_sending(struct stream *s)
+{
+    ENSURE(s->state == STREAM_OPEN && stream_unsent(s) == 0);
+    if (s->ssl != NULL) {
+        ERR_clear_error();
+        (void)SSL_shutdown(s->ssl);
+    }
+    (void)shutdown(s->fd, SHUT_WR);
+}
+
 void stream_close(struct stream *s)
 {
     if (s->state == STREAM_CLOSED && s->fd < 0)

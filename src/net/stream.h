@@ -97,6 +97,9 @@ err stream_attach(struct stream *s, uv_loop_t *loop, struct list *flush_list) MU
 /* For a stream on no loop: whether the peer has sent or closed anything meanwhile. */
 bool stream_is_quiet(const struct stream *s);
 
+/* Says that nothing more will be sent; what the peer still sends can be read.  The stream must be
+ * open, with nothing unsent. */
+void stream_finish_sending(struct stream *s);
 /* Ends it at once, from any state; what was queued is lost, unless flushed before. */
 void stream_close(struct stream *s);
 

@@ -130,7 +130,7 @@ def test_the_outcome_of_a_caller_who_left_keeps_the_trace(gateway, bed, issuer, 
     records = served.wait_for_audit(intents[0]["request_id"])
     assert [r["kind"] for r in records] == ["intent", "outcome"]
     assert [r["trace_id"] for r in records] == [TRACE, TRACE]
-    assert records[1]["reason"] == "client_gone"
+    assert records[1]["http_status"] == 499
 
 
 def test_only_a_well_formed_traceparent_is_given_back(sallyport):
@@ -210,3 +210,21 @@ def test_reloads_that_change_the_service_leave_its_old_connections_and_ends_clea
         assert served.get("/orders/2", token).status == 200
 
     wait_until(lambda: not old & sessions(bed), 20, "the end of the first service's connections")
+
+
+def test_the_answer_to_a_large_body_that_nobody_wants_arrives(sallyport):
+    """Closing with bytes unread would reset the connection under the client."""
+    body = b"x" * 2_000_000
+    for token, status in (
+        (None, 401),
+        (sallyport.mint("bob"), 413),
+    ):
+        with sallyport.raw() as sock:
+            lines = [b"POST /orders HTTP/1.1", b"Host: localhost"]
+            if token:
+                lines.append(b"Authorization: Bearer " + token.encode())
+            lines += [b"Content-Type: application/json", b"Content-Length: %d" % len(body)]
+            sock.sendall(b"\r\n".join(lines) + HEAD_END)
+            sock.sendall(body)
+            data = receive_until(sock, lambda data: data.endswith(b"}"))
+        assert parse_head(data.split(HEAD_END)[0])[0] == status
