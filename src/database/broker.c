@@ -1,4 +1,4 @@
-#include "database/broker.h"
+#include "database/broker_internal.h"
 
 #include <stdlib.h>
 
@@ -13,7 +13,6 @@ enum {
     RETRY_MAX_MS = 5000,
     ARENA_BLOCK_BYTES = 1024,
     ARENA_MAX_BYTES = 1024 * 1024,
-    NS_PER_MS = 1000000,
     /* A call joins a shared connection only when the one in front has not been running long:
      * what is slow once is likely to stay so. */
     SHARED_PATIENCE_MS = 20,
@@ -91,12 +90,12 @@ void broker_release_reference(struct broker *b)
 
 /* ---- Wanting logins (under the lock; the letter goes out after it) ---- */
 
-static bool may_grow(const struct broker *b)
+bool broker_may_grow(const struct broker *b)
 {
     return !b->closing && b->total < (uint64_t)b->service.pool.max_connections;
 }
 
-static void want_login(struct broker *b)
+void broker_want_login(struct broker *b)
 {
     b->total++;
     b->pending++;
@@ -112,7 +111,7 @@ static bool must_tell(struct broker *b)
     return true;
 }
 
-static void unlock_and_tell(struct broker *b)
+void broker_unlock_and_tell(struct broker *b)
 {
     bool tell = must_tell(b);
 
@@ -150,15 +149,14 @@ static void open_refusal(struct letter *letter)
     finish_refused(call, call->abandoned ? fail(&db_abandoned) : call->refusal);
 }
 
-/* Refuses later, on the call's own worker: never from within db_call_start. */
-static void refuse(struct db_call *call, err why)
+void broker_refuse(struct db_call *call, err why)
 {
     call->state = DB_CALL_MOVING;
     call->refusal = why;
     mailbox_post(call->worker->mailbox, &call->letter, open_refusal);
 }
 
-static void take_waiter(struct broker *b, struct db_call *call)
+void broker_take_waiter(struct broker *b, struct db_call *call)
 {
     list_unlink(&call->link);
     b->waiting--;
@@ -176,16 +174,15 @@ static void run_on(struct broker *b, struct backend *backend, struct db_call *ca
     backend_run(backend, call);
 }
 
-/* A connection that can't be used: gone, and perhaps replaced for those who wait. */
-static void lose(struct broker *b, struct backend *backend)
+void broker_lose(struct broker *b, struct backend *backend)
 {
     pthread_mutex_lock(&b->lock);
     b->total--;
     if (backend->home != NULL)
         b->workers[backend->home->index].connections--;
-    if (b->waiting > b->pending && may_grow(b))
-        want_login(b);
-    unlock_and_tell(b);
+    if (b->waiting > b->pending && broker_may_grow(b))
+        broker_want_login(b);
+    broker_unlock_and_tell(b);
     backend_free(backend);
 }
 
@@ -220,7 +217,7 @@ static void open_arrival(struct letter *letter)
     if (!backend_adopt(backend, worker)) {
         if (call != NULL)
             requeue(b, call);
-        lose(b, backend);
+        broker_lose(b, backend);
         return;
     }
     if (call == NULL) {
@@ -251,8 +248,7 @@ static void leave_home(struct backend *backend)
     backend->state = BACKEND_MOVING;
 }
 
-/* Whether it has served its time; under the lock, on its worker. */
-static bool is_spent(const struct broker *b, const struct backend *backend, int64_t now_ns)
+bool broker_is_spent(const struct broker *b, const struct backend *backend, int64_t now_ns)
 {
     int64_t lifetime = b->service.pool.max_lifetime_ms;
 
@@ -312,7 +308,7 @@ void broker_refill(struct broker *b, struct backend *backend)
         pthread_mutex_lock(&b->lock);
         struct db_call *call = b->closing ? NULL : next_waiter(b, at, true, now);
         if (call != NULL) {
-            take_waiter(b, call);
+            broker_take_waiter(b, call);
             call->state = DB_CALL_MOVING;
         }
         pthread_mutex_unlock(&b->lock);
@@ -332,14 +328,14 @@ void broker_release(struct broker *b, struct backend *backend)
     backend->exclusive = false;
     list_unlink(&backend->link);
     pthread_mutex_lock(&b->lock);
-    if (is_spent(b, backend, now)) {
+    if (broker_is_spent(b, backend, now)) {
         pthread_mutex_unlock(&b->lock);
-        lose(b, backend);
+        broker_lose(b, backend);
         return;
     }
     call = next_waiter(b, at, false, now);
     if (call != NULL) {
-        take_waiter(b, call);
+        broker_take_waiter(b, call);
         call->state = DB_CALL_MOVING;
         if (call->worker != at->worker) {
             at->connections--;
@@ -374,7 +370,7 @@ static void open_farewell(struct letter *letter)
 {
     struct backend *backend = CONTAINER_OF(letter, struct backend, letter);
 
-    lose(backend->broker, backend);
+    broker_lose(backend->broker, backend);
 }
 
 void broker_forget(struct broker *b, struct backend *backend)
@@ -395,7 +391,7 @@ static void open_request(struct letter *letter)
 
     backend->asked_for = false;
     if (backend->state == BACKEND_DEAD)
-        lose(backend->broker, backend);
+        broker_lose(backend->broker, backend);
     else
         broker_release(backend->broker, backend);
 }
@@ -451,27 +447,27 @@ void db_call_start(struct db_call *call, struct broker *b, struct db_worker *wor
     } else if (call->statement->shareable && b->waiting == 0 &&
                (backend = pick_shared(b, at, call->started_ns)) != NULL) {
         /* Served at once; but a connection more would serve better. */
-        if (b->pending == 0 && may_grow(b) && call->started_ns >= b->retry_at_ns)
-            want_login(b);
+        if (b->pending == 0 && broker_may_grow(b) && call->started_ns >= b->retry_at_ns)
+            broker_want_login(b);
     }
     if (backend != NULL) {
-        unlock_and_tell(b);
+        broker_unlock_and_tell(b);
         run_on(b, backend, call);
         return;
     }
     bool hopeless = b->total == b->pending && b->failures > 0 && call->started_ns < b->retry_at_ns;
     if (b->closing || hopeless || b->waiting >= (uint64_t)b->service.pool.max_waiting) {
         pthread_mutex_unlock(&b->lock);
-        refuse(call, fail(b->closing ? &db_shutdown : hopeless ? &db_unreachable : &db_pool_full));
+        broker_refuse(call, fail(b->closing ? &db_shutdown : hopeless ? &db_unreachable : &db_pool_full));
         return;
     }
     call->state = DB_CALL_WAITING;
     list_push_back(&b->waiters, &call->link);
     b->waiting++;
     atomic_store_explicit(&b->waiting_hint, b->waiting, memory_order_relaxed);
-    if (!ask_for_idle(b, worker) && b->pending < b->waiting && may_grow(b))
-        want_login(b);
-    unlock_and_tell(b);
+    if (!ask_for_idle(b, worker) && b->pending < b->waiting && broker_may_grow(b))
+        broker_want_login(b);
+    broker_unlock_and_tell(b);
 }
 
 void db_call_abandon(struct db_call *call)
@@ -483,10 +479,10 @@ void db_call_abandon(struct db_call *call)
     /* Under the lock: another worker may be taking it out of the queue just now. */
     bool waiting = call->state == DB_CALL_WAITING;
     if (waiting)
-        take_waiter(b, call);
+        broker_take_waiter(b, call);
     pthread_mutex_unlock(&b->lock);
     if (waiting)
-        refuse(call, fail(&db_abandoned));
+        broker_refuse(call, fail(&db_abandoned));
     else if (call->state == DB_CALL_RUNNING && !call->statement->shareable)
         backend_cancel(call->backend);
 }
@@ -498,8 +494,8 @@ static void refuse_all(struct broker *b, err why)
 {
     while (!list_is_empty(&b->waiters)) {
         struct db_call *call = LIST_ENTRY(b->waiters.next, struct db_call, link);
-        take_waiter(b, call);
-        refuse(call, why);
+        broker_take_waiter(b, call);
+        broker_refuse(call, why);
     }
 }
 
@@ -546,7 +542,7 @@ void broker_login_done(struct broker *b, struct backend *backend)
     b->failing_since_ns = b->retry_at_ns = 0;
     if (!list_is_empty(&b->waiters)) {
         call = LIST_ENTRY(b->waiters.next, struct db_call, link);
-        take_waiter(b, call);
+        broker_take_waiter(b, call);
         call->state = DB_CALL_MOVING;
         worker = call->worker;
     } else {
@@ -571,160 +567,4 @@ void broker_close(struct broker *b)
     b->closing = true;
     refuse_all(b, fail(&db_shutdown));
     pthread_mutex_unlock(&b->lock);
-}
-
-/* ---- A worker's upkeep ---- */
-
-/* Under the lock: takes one idle connection that is to go. */
-static struct backend *take_stale(struct broker *b, struct broker_worker *at, int64_t now_ns)
-{
-    int64_t idle_ns = b->service.pool.idle_timeout_ms * NS_PER_MS;
-
-    for (struct list *node = at->idle.prev; node != &at->idle; node = node->prev) {
-        struct backend *backend = LIST_ENTRY(node, struct backend, link);
-        bool idle_long = idle_ns > 0 && now_ns - backend->idle_since_ns > idle_ns;
-        if (idle_long || is_spent(b, backend, now_ns)) {
-            list_unlink(&backend->link);
-            backend->in_idle_list = false;
-            return backend;
-        }
-    }
-    return NULL;
-}
-
-static void close_stale(struct broker *b, struct broker_worker *at, int64_t now_ns)
-{
-    for (;;) {
-        pthread_mutex_lock(&b->lock);
-        struct backend *backend = take_stale(b, at, now_ns);
-        pthread_mutex_unlock(&b->lock);
-        if (backend == NULL)
-            return;
-        lose(b, backend);
-    }
-}
-
-static void refuse_late(struct broker *b, struct db_worker *worker, int64_t now_ns)
-{
-    int64_t patience_ns = b->service.pool.wait_timeout_ms * NS_PER_MS;
-
-    pthread_mutex_lock(&b->lock);
-    LIST_EACH(node, &b->waiters)
-    {
-        struct db_call *call = LIST_ENTRY(node, struct db_call, link);
-        if (call->worker == worker && now_ns - call->started_ns > patience_ns) {
-            take_waiter(b, call);
-            refuse(call, fail(&db_wait_timeout));
-        }
-    }
-    pthread_mutex_unlock(&b->lock);
-}
-
-/* After a failed login nobody else asks for those who still wait. */
-static void grow_for_waiters(struct broker *b, int64_t now_ns)
-{
-    pthread_mutex_lock(&b->lock);
-    if (b->waiting > b->pending && may_grow(b) && b->failures > 0 && now_ns >= b->retry_at_ns)
-        want_login(b);
-    unlock_and_tell(b);
-}
-
-static void end_overdue(struct list *busy, int64_t now_ns)
-{
-    LIST_EACH(node, busy)
-    {
-        struct backend *backend = LIST_ENTRY(node, struct backend, link);
-        if (backend_overdue(backend, now_ns)) {
-            log_warn("database_silent", "a database did not answer in time; connection closed",
-                     LOG_VIEW("service", backend->broker->name),
-                     LOG_INT("backend_pid", backend->pid));
-            backend_fail(backend, fail(&net_timeout));
-        }
-    }
-}
-
-void broker_tick(struct broker *b, struct db_worker *worker, int64_t now_ns)
-{
-    struct broker_worker *at = &b->workers[worker->index];
-
-    close_stale(b, at, now_ns);
-    refuse_late(b, worker, now_ns);
-    grow_for_waiters(b, now_ns);
-    end_overdue(&at->shared, now_ns);
-    end_overdue(&at->busy, now_ns);
-}
-
-bool broker_drain(struct broker *b, struct db_worker *worker)
-{
-    struct broker_worker *at = &b->workers[worker->index];
-
-    close_stale(b, at, time_monotonic_ns());
-    /* Beside the keepers' references there is the maker's; any other is a configuration's. */
-    int references = atomic_load(&b->references);
-    bool unused = references - atomic_load(&b->keepers) == 1;
-    pthread_mutex_lock(&b->lock);
-    bool none = b->total == 0 && b->waiting == 0;
-    pthread_mutex_unlock(&b->lock);
-    return unused && none;
-}
-
-bool broker_is_over(struct broker *b)
-{
-    pthread_mutex_lock(&b->lock);
-    bool over = b->total == 0 && b->waiting == 0 && !b->login_letter_out;
-    pthread_mutex_unlock(&b->lock);
-    return over && atomic_load(&b->references) == 1;
-}
-
-static void end_all(struct list *connections)
-{
-    while (!list_is_empty(connections))
-        backend_fail(LIST_ENTRY(connections->next, struct backend, link), fail(&db_shutdown));
-}
-
-void broker_stop(struct broker *b, struct db_worker *worker)
-{
-    struct broker_worker *at = &b->workers[worker->index];
-
-    close_stale(b, at, time_monotonic_ns());
-    end_all(&at->shared);
-    end_all(&at->busy);
-}
-
-static void fail_unsent(struct list *busy)
-{
-    LIST_EACH(node, busy)
-    {
-        struct backend *backend = LIST_ENTRY(node, struct backend, link);
-        if (stream_unsent(&backend->stream) == 0)
-            continue;
-        /* Several calls in flight: what waits may be the last one's alone. */
-        bool nothing_sent = backend->in_flight == 1 && backend->stream.out_at == 0;
-        backend_fail(backend, fail(nothing_sent ? &db_unsent : &net_closed));
-    }
-}
-
-void broker_fail_unsent(struct broker *b, struct db_worker *worker)
-{
-    struct broker_worker *at = &b->workers[worker->index];
-
-    fail_unsent(&at->shared);
-    fail_unsent(&at->busy);
-}
-
-struct broker_counts broker_counts(struct broker *b)
-{
-    struct broker_counts c;
-
-    pthread_mutex_lock(&b->lock);
-    c = (struct broker_counts){.total = b->total,
-                               .pending = b->pending,
-                               .waiting = b->waiting,
-                               .failing = b->failures > 0};
-    for (size_t i = 0; i < b->worker_count; i++) {
-        for (struct list *n = b->workers[i].idle.next; n != &b->workers[i].idle; n = n->next)
-            c.idle++;
-    }
-    pthread_mutex_unlock(&b->lock);
-    return c;
 }
