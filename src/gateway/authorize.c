@@ -12,6 +12,8 @@ const struct fault authorize_no_token = {"no_token", "the request has no Authori
 const struct fault authorize_malformed = {"authorization_malformed",
                                           "Authorization is not one Bearer token",
                                           "Authorization must be one Bearer token", 401};
+const struct fault authorize_role_twice = {"role_twice", "Sallyport-Role was given more than once",
+                                           "Sallyport-Role may be given once", 400};
 const struct fault authorize_no_route = {"no_route", "no route that this caller may see",
                                          "no such resource", 404};
 const struct fault authorize_no_method = {"method_not_allowed",

@@ -19,6 +19,7 @@
 
 extern const struct fault authorize_no_token;       /* 401: no Authorization header */
 extern const struct fault authorize_malformed;      /* 401: not one "Bearer TOKEN" */
+extern const struct fault authorize_role_twice;     /* 400: Sallyport-Role more than once */
 extern const struct fault authorize_no_route;       /* 404 */
 extern const struct fault authorize_no_method;      /* 405 */
 extern const struct fault authorize_denied;         /* 403 */

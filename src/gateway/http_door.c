@@ -207,8 +207,10 @@ static void collect_headers(struct http_client *c, struct call_request *out)
             }
             break;
         case 14:
-            if (view_eq_nocase(h->name, VIEW("Sallyport-Role")))
+            if (view_eq_nocase(h->name, VIEW("Sallyport-Role"))) {
+                out->named_role_twice = out->named_role.data != NULL;
                 out->named_role = h->value;
+            }
             break;
         case 15:
             if (view_eq_nocase(h->name, VIEW("X-Amzn-Trace-Id")))

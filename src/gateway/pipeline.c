@@ -355,6 +355,9 @@ bool pipeline_admit(struct call *call, const struct call_request *request)
         return false;
     if (atomic_load_explicit(&call->worker->gateway->draining, memory_order_relaxed))
         return deny_fault(call, fail(&pipeline_draining));
+    /* Before the route is looked at: the answer is the same whether there is one or not. */
+    if (request->named_role_twice)
+        return deny_fault(call, fail(&authorize_role_twice));
     return find_route(call) && authorize(call) && limit_rate(call);
 }
 

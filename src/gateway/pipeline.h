@@ -29,6 +29,7 @@ struct call_request {
     struct view authorization;
     bool authorization_twice;
     struct view named_role; /* Sallyport-Role */
+    bool named_role_twice;
     struct view traceparent;
     struct view amzn_trace_id;
     struct view content_type;

@@ -180,7 +180,7 @@ def outcome(gateway, answer):
     return records["outcome"]
 
 
-# -- what holds during the statement, and what is back after it -----------------------------------
+# -- what holds during the statement, and what is back after it ---
 
 
 def test_everything_of_the_prelude_holds_during_the_statement(one):
@@ -272,7 +272,7 @@ def test_statement_timeout_bites_and_is_gone_after(bed, issuer, gateway, objects
     assert who(running)["pid"] == pid
 
 
-# -- a prelude that fails --------------------------------------------------------------------------
+# -- a prelude that fails ---
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_nothing_runs_when_the_role_cannot_be_taken_on(one, group, sqlstate, pat
     assert_intact(one, pid)
 
 
-# -- COMMIT inside -------------------------------------------------------------------------------
+# -- COMMIT inside ---
 
 
 def test_a_procedure_runs_as_the_caller(one):
@@ -359,7 +359,7 @@ def test_what_ends_or_outlives_the_transaction_is_refused_at_load(gateway, bed, 
         assert len(line) == 1 and REFUSED[sql] in line[0], (sql, line)
 
 
-# -- what SQL behind a function can do --------------------------------------------------------------
+# -- what SQL behind a function can do ---
 
 
 def test_a_function_that_climbs_reaches_a_login_that_may_nothing(one):
@@ -496,7 +496,7 @@ def test_a_read_only_statement_cannot_write_through_a_function(one):
     assert_intact(one, pid)
 
 
-# -- prepared statements -------------------------------------------------------------------------
+# -- prepared statements ---
 
 
 def test_a_new_column_is_healed_by_one_parse(one):
@@ -552,7 +552,7 @@ def test_an_old_statement_is_closed_when_the_cache_is_full(bed, issuer, objects,
         small.close()
 
 
-# -- row level security ----------------------------------------------------------------------------
+# -- row level security ---
 
 
 def test_callers_alternating_on_one_backend_see_their_own_rows(one):
@@ -583,7 +583,7 @@ def test_after_first_use_the_claims_read_as_empty_text(one):
     assert (answer.status, answer.json["pid"]) == (200, pid)
 
 
-# -- shared connections ------------------------------------------------------------------------------
+# -- shared connections ---
 
 
 def waiting(gateway):

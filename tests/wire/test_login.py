@@ -163,7 +163,7 @@ def many(bed, issuer, needs_gateway, objects):
         gateway.close()
 
 
-# -- the check of the login ------------------------------------------------------------------------
+# -- the check of the login ---
 
 
 def test_a_fit_login_serves_and_the_audit_names_its_session(many):
@@ -221,7 +221,7 @@ def test_a_login_is_used_as_soon_as_it_is_fit(bed, issuer, gateway, objects):
     wait_until(lambda: post(running, "/later").status == 200, 20, "an answer by the fit login")
 
 
-# -- credentials and certificates -------------------------------------------------------------------
+# -- credentials and certificates ---
 
 
 def one_service(bed, issuer, gateway, environment=None, **more):
@@ -292,7 +292,7 @@ def test_a_wrong_endpoint_is_refused(bed, issuer, gateway, objects, tmp_path, ca
             bed.superuser_sql("drop role lg_nobody")
 
 
-# -- a server of its own, which may be stopped -------------------------------------------------------
+# -- a server of its own, which may be stopped ---
 
 
 class LoneBed(PostgresBed):
@@ -383,7 +383,7 @@ def test_a_password_from_a_vault_logs_in_by_scram(lone, at):
     hba.write_text(text)
 
 
-# -- a database that is away -------------------------------------------------------------------------
+# -- a database that is away ---
 
 
 def warnings(gateway):
