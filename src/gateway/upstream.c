@@ -362,12 +362,6 @@ void upstreams_sweep(struct control *c)
     LIST_EACH(node, &c->upstreams)
     {
         struct upstream *u = LIST_ENTRY(node, struct upstream, link);
-        if (u->retired && list_is_empty(&u->logins) && broker_is_over(u->broker)) {
-            list_unlink(&u->link);
-            broker_release_reference(u->broker);
-            free(u);
-            continue;
-        }
         if (u->retired || uses(c->snapshot, u->broker))
             continue;
         u->retired = true;
@@ -378,19 +372,13 @@ void upstreams_sweep(struct control *c)
     upstreams_pump(c);
 }
 
-/* Without connections or logins, and with ours as the last reference, nobody can ask any more. */
-static bool is_done(const struct upstream *u)
-{
-    return u->retired && u->wanted == 0 && u->login_count == 0 &&
-           atomic_load(&u->broker->references) == 1 && broker_counts(u->broker).total == 0;
-}
-
 void upstreams_reap(struct control *c)
 {
     LIST_EACH(node, &c->upstreams)
     {
         struct upstream *u = LIST_ENTRY(node, struct upstream, link);
-        if (!is_done(u))
+        /* Then nobody can ask for a login or a cancel any more either. */
+        if (!u->retired || u->login_count > 0 || !broker_is_over(u->broker))
             continue;
         list_unlink(&u->link);
         broker_release_reference(u->broker);

@@ -130,7 +130,7 @@ def test_the_outcome_of_a_caller_who_left_keeps_the_trace(gateway, bed, issuer, 
     records = served.wait_for_audit(intents[0]["request_id"])
     assert [r["kind"] for r in records] == ["intent", "outcome"]
     assert [r["trace_id"] for r in records] == [TRACE, TRACE]
-    assert records[1]["http_status"] == 499
+    assert records[1]["status"] == 499
 
 
 def test_only_a_well_formed_traceparent_is_given_back(sallyport):
