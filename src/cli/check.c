@@ -44,7 +44,31 @@ struct check {
     struct snapshot *snapshot; /* of the last file that was valid */
 };
 
-static void check_yaml(struct check *c, const char *path)
+static bool wants_bundle(const struct endpoint *e)
+{
+    return e->sslmode >= SSLMODE_VERIFY_CA &&
+           (view_is(e->sslrootcert, "rds") || view_is(e->sslrootcert, "rds+system"));
+}
+
+/* What stops a start, though no file says anything wrong.  A YAML file that is checked by itself may
+ * be meant for another node: there it is a warning. */
+static void check_bundle(struct check *c, const char *path, const struct entities *all,
+                         enum severity severity)
+{
+    struct view bundle = c->node.rds_ca_bundle;
+
+    if (bundle.len == 0 || access(bundle.data, R_OK) == 0)
+        return;
+    for (size_t i = 0; i < all->service_count; i++) {
+        const struct service *s = &all->services[i];
+        if (wants_bundle(&s->primary) || (s->has_read && wants_bundle(&s->read)))
+            diag_add(&c->d, severity, view_str(path), s->meta.line, 0,
+                     "service %.*s: sslrootcert rds: the rds_ca_bundle %.*s cannot be read",
+                     VIEW_ARG(s->name), VIEW_ARG(bundle));
+    }
+}
+
+static void check_yaml(struct check *c, const char *path, enum severity bundle)
 {
     const struct snapshot_makers nothing = {NULL};
     struct snapshot *s = NULL;
@@ -53,6 +77,8 @@ static void check_yaml(struct check *c, const char *path)
     err e = snapshot_build(path, &nothing, &c->d, &s);
     if (failed(e) && c->d.errors == errors)
         diag_add(&c->d, SEVERITY_ERROR, view_str(path), 0, 0, "%s", e.fault->text);
+    if (s != NULL)
+        check_bundle(c, path, &s->entities, bundle);
     snapshot_release(c->snapshot);
     c->snapshot = s;
 }
@@ -70,13 +96,13 @@ static const char *check_all(struct check *c, const char *conf_file, int count, 
     bool node_valid = check_node(c, conf_file);
 
     for (int i = 0; i < count; i++)
-        check_yaml(c, files[i]);
+        check_yaml(c, files[i], SEVERITY_WARNING);
     if (count > 0)
         return files[count - 1];
     if (!node_valid)
         return NULL;
     if (c->node.declarative_config.len > 0) {
-        check_yaml(c, c->node.declarative_config.data);
+        check_yaml(c, c->node.declarative_config.data, SEVERITY_ERROR);
         return conf_file != NULL ? conf_file : c->node.declarative_config.data;
     }
     enum severity severity = conf_file != NULL ? SEVERITY_WARNING : SEVERITY_ERROR;

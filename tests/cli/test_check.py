@@ -191,6 +191,23 @@ def test_mistakes_of_the_node_and_of_what_it_serves_come_together(tmp_path):
     assert got.stderr.splitlines()[-1] == "Error: 9 mistakes in the configuration"
 
 
+def test_a_bundle_that_is_not_there_is_told_before_the_start_fails_for_it(tmp_path):
+    text = SERVED.replace("@issuer@", ISSUER).replace("@keys@", "jwks_file: jwks.json").replace(
+        "sslmode: disable", "sslmode: verify-full\n  sslrootcert: rds")
+    written(tmp_path, "{}", "jwks.json")
+    served = written(tmp_path, text)
+    conf = written(tmp_path, "declarative_config = sallyport.yaml\nrds_ca_bundle = rds.pem\n",
+                   "sallyport.conf")
+    said = f"{served}:7: error: service shop: sslrootcert rds: the rds_ca_bundle " \
+           f"{tmp_path}/rds.pem cannot be read"
+    got = run("-c", conf)
+    assert got.returncode == 1 and said in got.stderr.splitlines()
+    alone = run("-c", conf, served)
+    assert alone.returncode == 0 and said.replace("error", "warning") in alone.stderr.splitlines()
+    written(tmp_path, "", "rds.pem")
+    assert (run("-c", conf).returncode, run("-c", conf).stderr) == (0, "")
+
+
 def test_config_parse_knows_the_sql_too(tmp_path):
     path = written(tmp_path, BROKEN.replace("@ISSUER@", "jwks_uri: https://issuer.example.com/k"))
     got = subprocess.run([PROGRAM, "config", "parse", path], capture_output=True, text=True,

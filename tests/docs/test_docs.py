@@ -45,6 +45,7 @@ def written_configuration(tmp_path):
     (tmp_path / "sallyport.yaml").write_text(block("yaml"))
     (tmp_path / "tls.crt").write_text("")
     (tmp_path / "tls.key").write_text("")
+    (tmp_path / "rds-global-bundle.pem").write_text("")
     return tmp_path
 
 
