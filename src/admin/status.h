@@ -3,7 +3,8 @@
  *
  *     GET /status/live    200: the control loop turns
  *     GET /status/ready   200 or 503, with what is missing (configuration, issuer_keys, audit,
- *                         draining) and what is worth a warning (issuer_refresh, database):
+ *                         draining) and what is worth a warning (issuer_refresh, database,
+ *                         aws_credentials):
  *                         {"ready":false,"missing":[{"reason":"issuer_keys","name":"okta",
                          "detail":"…"}],"warnings":[…]}, the same form for both
  *     GET /status         the same with all that the source reports; always 200
@@ -54,6 +55,14 @@ struct status_service {
     size_t waiting;
 };
 
+/* The program's own AWS identity; the zeroed struct: none is needed. */
+struct status_aws {
+    const char *state;      /* "waiting", "ready", "stale" (valid, but not refreshed), "failed" */
+    struct view source;     /* "container"; absent before there were credentials */
+    int64_t expiry_s;       /* 0: never, or not known */
+    struct view last_error; /* of the latest attempt; never a secret */
+};
+
 struct status_report {
     bool configured; /* a configuration was taken */
     struct view configuration_id; /* what the audit calls it; may be absent */
@@ -66,6 +75,7 @@ struct status_report {
     size_t issuer_count;
     const struct status_service *services;
     size_t service_count;
+    struct status_aws aws;
 };
 
 struct status_source {

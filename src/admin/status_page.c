@@ -60,6 +60,8 @@ static void add_warnings(struct buf *b, const struct status_report *r)
         if (r->issuers[i].keys_loaded && r->issuers[i].last_error.data != NULL)
             find(&f, "issuer_refresh", r->issuers[i].name, r->issuers[i].last_error);
     }
+    if (r->aws.last_error.data != NULL)
+        find(&f, "aws_credentials", r->aws.source, r->aws.last_error);
     for (size_t i = 0; i < r->service_count; i++) {
         if (!r->services[i].reachable)
             find(&f, "database", r->services[i].name, r->services[i].last_error);
@@ -160,6 +162,21 @@ static void add_services(struct buf *b, const struct status_report *r)
     buf_add_char(b, ']');
 }
 
+static void add_aws(struct buf *b, const struct status_aws *aws)
+{
+    if (aws->state == NULL)
+        return;
+    buf_add_char(b, ',');
+    json_add_name(b, "aws_credentials");
+    buf_add_char(b, '{');
+    json_add_name(b, "state");
+    json_add_string(b, view_str(aws->state));
+    add_text(b, "source", aws->source);
+    add_time(b, "expires", aws->expiry_s);
+    add_text(b, "last_error", aws->last_error);
+    buf_add_char(b, '}');
+}
+
 static struct status_answer show_ready(const struct status_report *r, struct buf *body)
 {
     buf_add_char(body, '{');
@@ -184,6 +201,7 @@ static struct status_answer show_status(const struct status_source *source,
     add_integer(body, "client_connections", r->client_connections);
     add_issuers(body, r);
     add_services(body, r);
+    add_aws(body, &r->aws);
     buf_add_str(body, "}\n");
     return (struct status_answer){.status = 200, .content_type = JSON_TYPE};
 }

@@ -24,5 +24,6 @@ extern const struct command command_reload;
 extern const struct command command_start;
 extern const struct command command_stop;
 extern const struct command command_version;
+extern const struct command command_whoami;
 
 #endif

@@ -18,6 +18,7 @@ static const struct command *const commands[] = {
     &command_start,
     &command_stop,
     &command_version,
+    &command_whoami,
 };
 
 static void print_help(FILE *to)

@@ -70,6 +70,26 @@ static void report_services(struct control *c, struct arena *arena, struct statu
     out->service_count = count;
 }
 
+static void report_aws(struct control *c, struct arena *arena, struct status_report *out)
+{
+    static const char *const states[] = {[CHAIN_WAITING] = "waiting", [CHAIN_READY] = "ready",
+                                         [CHAIN_STALE] = "stale", [CHAIN_FAILED] = "failed"};
+    struct chain_status s;
+
+    if (c->chain == NULL)
+        return;
+    chain_status(c->chain, &s);
+    out->aws = (struct status_aws){
+        .state = states[s.state],
+        .source = s.source[0] != '\0' ? arena_copy(arena, view_str(s.source))
+                                      : (struct view){NULL, 0},
+        .expiry_s = s.expiry_us / 1000000,
+    };
+    if (failed(s.last_error))
+        out->aws.last_error = arena_printf(arena, "%s%s%s", s.last_error.fault->text,
+                                           s.detail[0] != '\0' ? ": " : "", s.detail);
+}
+
 static void report(void *arg, struct arena *arena, struct status_report *out)
 {
     struct control *c = arg;
@@ -87,13 +107,18 @@ static void report(void *arg, struct arena *arena, struct status_report *out)
         return;
     report_issuers(c, arena, out);
     report_services(c, arena, out);
+    report_aws(c, arena, out);
 }
 
 static void collect_pools(struct control *c, struct metrics_output *out)
 {
     struct upstream_status all[UPSTREAMS_SHOWN];
     size_t count = control_upstreams(c, all, UPSTREAMS_SHOWN);
+    struct chain_status aws = {0};
 
+    if (c->chain != NULL)
+        chain_status(c->chain, &aws);
+    int64_t until_us = aws.expiry_us;
     for (size_t i = 0; i < count; i++) {
         const struct broker_counts *n = &all[i].counts;
         const struct view idle[] = {all[i].service, all[i].access, VIEW("idle")};
@@ -103,6 +128,9 @@ static void collect_pools(struct control *c, struct metrics_output *out)
         out->sample(out, METRIC_POOL_CONNECTIONS, idle, 3, n->idle);
         out->sample(out, METRIC_POOL_CONNECTIONS, busy, 3, n->total - n->pending - n->idle);
         out->sample(out, METRIC_POOL_CONNECTIONS, login, 3, n->pending);
+        if (all[i].iam && until_us != 0)
+            out->sample(out, METRIC_CREDENTIAL_EXPIRY, idle, 2,
+                        (double)(until_us - time_wall_us()) / 1000000);
         if (view_is(all[i].access, "primary"))
             out->sample(out, METRIC_POOL_WAITING, waiting, 1, n->waiting);
     }

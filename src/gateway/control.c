@@ -14,6 +14,7 @@
 #include "crypto/hash.h"
 #include "crypto/random.h"
 #include "crypto/tls.h"
+#include "gateway/aws_identity.h"
 #include "gateway/upstream.h"
 #include "net/net.h"
 
@@ -97,6 +98,7 @@ static void take_snapshot(struct control *c, struct snapshot *s, const char *has
     key_refresher_set_identity(c->refresher, s->identity);
     uv_async_send(&c->keys_wake);
     upstreams_sweep(c);
+    aws_identity_wanted(c);
 }
 
 static bool load(struct control *c, const char *cause, bool at_start)
@@ -361,6 +363,7 @@ static void init_loop(struct control *c)
     uv_timer_init(&c->loop, &c->keys);
     uv_timer_init(&c->loop, &c->logins);
     uv_timer_init(&c->loop, &c->deadline);
+    aws_identity_init(c);
     c->turn.data = c->second.data = c->keys.data = c->logins.data = c->deadline.data = c;
     c->keys_wake.data = c;
     for (size_t i = 0; i < COUNT_OF(numbers); i++) {
@@ -376,10 +379,13 @@ static bool open_sources(struct control *c)
     const struct key_refresher_options options = {NULL, wake_keys, c};
     struct key_refresher_options with_fetcher = options;
 
-    c->credentials_error = credentials_from_environment(getenv, &c->credentials);
-    if (failed(c->credentials_error) &&
-        !is_fault(c->credentials_error, &aws_credentials_absent)) {
-        say(c->credentials_error.fault->text, "");
+    struct credential_provider *environment;
+
+    /* Half a key, or one with a line end from a copied file, is better told now than at a login. */
+    err e = credentials_from_environment(getenv, &environment);
+    credentials_release(environment);
+    if (failed(e) && !is_fault(e, &aws_credentials_absent)) {
+        say(e.fault->text, "");
         return false;
     }
     c->fetcher = net_fetcher_new(&c->loop);
@@ -508,6 +514,7 @@ static void close_handles(struct control *c)
     uv_close((uv_handle_t *)&c->keys_wake, NULL);
     uv_close((uv_handle_t *)&c->logins, NULL);
     uv_close((uv_handle_t *)&c->deadline, NULL);
+    aws_identity_close_handles(c);
     mailbox_close(&c->mailbox);
     net_fetcher_close(c->fetcher, on_fetcher_closed, NULL);
     if (c->end != NULL)
@@ -527,7 +534,7 @@ int control_run(struct control *c)
     upstreams_free(c);
     audit_writer_close(c->audit);
     audit_log_close(c->gateway.audit);
-    credentials_release(c->credentials);
+    aws_identity_free(c);
     limiter_free(c->gateway.limiter);
     metrics_free(c->gateway.metrics);
     uv_barrier_destroy(&c->gateway.stopped);

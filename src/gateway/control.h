@@ -7,6 +7,7 @@
 
 #include <uv.h>
 
+#include "aws/chain.h"
 #include "aws/credentials.h"
 #include "base/diag.h"
 #include "gateway/worker.h"
@@ -28,6 +29,7 @@ struct control {
     uv_timer_t keys;   /* the key refresher's next tick */
     uv_async_t keys_wake;
     uv_timer_t logins; /* paced logins */
+    uv_timer_t aws;    /* the credential chain's next tick */
     uv_timer_t deadline; /* of a graceful end */
     struct worker *workers;
     struct db_worker **db_workers;
@@ -37,8 +39,9 @@ struct control {
     struct audit_writer *audit;
     struct net_fetcher *fetcher;
     struct key_refresher *refresher;
-    struct credential_provider *credentials; /* NULL: none in the environment */
-    err credentials_error;
+    struct credential_chain *chain; /* NULL: no service logs in by IAM */
+    struct credential_provider *credentials; /* the chain's */
+    err credentials_error;                   /* without a chain: why */
     struct snapshot *snapshot;
     struct list upstreams; /* struct upstream */
     int64_t configured_at_s;
@@ -68,6 +71,7 @@ struct upstream_status {
     struct view access;
     struct broker_counts counts;
     struct view last_error; /* absent: the latest login succeeded, or there was none */
+    bool iam;               /* logs in by IAM */
 };
 size_t control_upstreams(struct control *c, struct upstream_status *out, size_t capacity);
 

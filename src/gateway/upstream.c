@@ -9,6 +9,7 @@
 #include "base/time.h"
 #include "crypto/tls.h"
 #include "database/cancel.h"
+#include "gateway/aws_identity.h"
 #include "pg/login.h"
 
 enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000, NAME_MAX_BYTES = 300 };
@@ -164,6 +165,7 @@ static bool start_login(struct upstream *u)
 static int64_t pump_one(struct upstream *u, int64_t now)
 {
     int64_t rate = u->broker->service.pool.login_rate;
+    bool held = u->broker->endpoint.iam_auth.enabled && aws_identity_is_awaited(u->control);
 
     while (u->wanted > 0) {
         int64_t at = u->next_ns > u->not_before_ns ? u->next_ns : u->not_before_ns;
@@ -172,8 +174,8 @@ static int64_t pump_one(struct upstream *u, int64_t now)
             broker_login_done(u->broker, NULL);
             continue;
         }
-        if (u->login_count >= LOGINS_AT_ONCE)
-            return INT64_MAX; /* the end of one of them comes back here */
+        if (u->login_count >= LOGINS_AT_ONCE || held)
+            return INT64_MAX; /* the end of one of them, or the credentials, come back here */
         if (at > now)
             return at;
         u->wanted--;
@@ -422,6 +424,7 @@ size_t control_upstreams(struct control *c, struct upstream_status *out, size_t 
             .service = u->broker->name,
             .access = u->broker->access,
             .counts = broker_counts(u->broker),
+            .iam = u->broker->endpoint.iam_auth.enabled,
             .last_error = u->last_error[0] != '\0' ? view_str(u->last_error)
                                                    : (struct view){NULL, 0},
         };

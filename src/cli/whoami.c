@@ -1,0 +1,261 @@
+/* sallyport whoami: which AWS identity the gateway has here, and why that one. */
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <uv.h>
+
+#include "aws/chain.h"
+#include "aws/sts.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "cli/cli.h"
+#include "net/fetch.h"
+
+static const char help[] =
+    "usage: sallyport whoami [--offline]\n"
+    "\n"
+    "Finds AWS credentials as 'sallyport start' does and says where they came from, whose they\n"
+    "are (asking STS), when they end, and why the sources before did not serve.\n"
+    "\n"
+    "  --offline   does not ask STS whose the credentials are\n"
+    "  -h, --help  this text\n"
+    "\n"
+    "Exit code: 0 with credentials, 1 without.\n";
+
+struct errand {
+    uv_loop_t loop;
+    struct net_fetcher *fetcher;
+    struct credential_chain *chain;
+    bool offline;
+    /* GetCallerIdentity */
+    bool asked;
+    bool answered;
+    err answer;
+    char answer_detail[400];
+    char account[64];
+    char arn[2048];
+};
+
+static void on_caller(void *arg, err e, const char *detail, const struct fetch_response *response)
+{
+    struct errand *x = arg;
+    struct sts_caller caller;
+    struct arena arena;
+
+    snprintf(x->answer_detail, sizeof x->answer_detail, "%s", detail != NULL ? detail : "");
+    arena_init(&arena, 4096, 1024 * 1024);
+    if (!failed(e) && response->status != 200) {
+        char why[300];
+        sts_describe_error(response->body, why, sizeof why);
+        snprintf(x->answer_detail, sizeof x->answer_detail, "status %d %s", response->status, why);
+        e = fail(&retrieval_status);
+    }
+    if (!failed(e))
+        e = sts_read_caller(response->body, &arena, &caller);
+    if (!failed(e)) {
+        snprintf(x->account, sizeof x->account, "%.*s", VIEW_ARG(caller.account));
+        snprintf(x->arn, sizeof x->arn, "%.*s", VIEW_ARG(caller.arn));
+    }
+    arena_clear(&arena);
+    x->answer = e;
+    x->answered = true;
+    uv_stop(&x->loop);
+}
+
+static void ask_whose(struct errand *x)
+{
+    const struct aws_credentials *c;
+    const struct aws_plan *plan = chain_plan(x->chain);
+    const struct sts_call call = {.action = STS_GET_CALLER_IDENTITY};
+    int64_t now_us = time_wall_us();
+
+    if (x->offline || failed(credentials_current(chain_provider(x->chain), now_us, &c)))
+        return;
+    x->asked = true;
+    x->answer = sts_send(net_fetcher_base(x->fetcher), &plan->sts, &call, c, now_us,
+                         plan->ca_file, on_caller, x);
+    while (!failed(x->answer) && !x->answered)
+        uv_run(&x->loop, UV_RUN_DEFAULT);
+}
+
+static void on_news(void *arg)
+{
+    uv_stop(&((struct errand *)arg)->loop);
+}
+
+/* ---- What is said ---- */
+
+static void line(const char *name, const char *format, ...) PRINTF_LIKE(2, 3);
+static void line(const char *name, const char *format, ...)
+{
+    va_list args;
+
+    printf("%-12s", name);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    putchar('\n');
+}
+
+static void say_sources(const struct aws_plan *plan, bool good)
+{
+    for (size_t i = 0; i < AWS_SOURCES; i++) {
+        const struct aws_verdict *v = &plan->verdicts[i];
+        const char *name = i == 0 ? "Sources:" : "";
+        const char *source = aws_source_name((enum aws_source)i);
+        switch (v->kind) {
+        case AWS_VERDICT_ABSENT:
+            line(name, "%s: %s", source, v->reason);
+            break;
+        case AWS_VERDICT_CHOSEN:
+            line(name, "%s: %s", source, good ? "this one" : "this one, but it failed");
+            break;
+        case AWS_VERDICT_WRONG:
+            line(name, "%s: configured, but %s", source, v->reason);
+            break;
+        case AWS_VERDICT_LATER:
+            line(name, "%s: not asked, it comes after", source);
+            break;
+        }
+    }
+}
+
+static void say_roles(const struct aws_plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        if (plan->steps[i].role_arn.len > 0)
+            line("Role:", "%.*s", VIEW_ARG(plan->steps[i].role_arn));
+    }
+}
+
+static void say_whose(const struct errand *x)
+{
+    if (!x->asked)
+        return;
+    if (failed(x->answer)) {
+        line("Account:", "not known: %s%s%s", x->answer.fault->text,
+             x->answer_detail[0] != '\0' ? ": " : "", x->answer_detail);
+        return;
+    }
+    line("Account:", "%s", x->account);
+    line("ARN:", "%s", x->arn);
+}
+
+static void say_expiry(const struct chain_status *s)
+{
+    char until[TIME_TEXT_BYTES];
+
+    if (s->expiry_us == 0) {
+        line("Expires:", "never, or it is not known");
+        return;
+    }
+    time_format(s->expiry_us, until);
+    line("Expires:", "%.19sZ (in %lld minutes)", until,
+         (long long)((s->expiry_us - time_wall_us()) / 60000000));
+}
+
+static int report(const struct errand *x)
+{
+    const struct aws_plan *plan = chain_plan(x->chain);
+    struct chain_status s;
+    char kong[256];
+
+    chain_status(x->chain, &s);
+    bool good = s.state == CHAIN_READY;
+    line("Source:", "%s", good ? s.source : "none");
+    if (plan->profile.len > 0)
+        line("Profile:", "%.*s", VIEW_ARG(plan->profile));
+    say_roles(plan);
+    if (good) {
+        line("Key:", "%s", s.access_key_id);
+        say_whose(x);
+        say_expiry(&s);
+    }
+    if (plan->region.len > 0)
+        line("Region:", "%.*s", VIEW_ARG(plan->region));
+    if (plan->sts.url.len > 0)
+        line("STS:", "%.*s, signed for %.*s", VIEW_ARG(plan->sts.url),
+             VIEW_ARG(plan->sts.signing_region));
+    say_sources(plan, good);
+    chain_kong_difference(x->chain, kong, sizeof kong);
+    if (plan->count > 0 && kong[0] != '\0')
+        line("Note:", "%s.", kong);
+    fflush(stdout);
+    if (!good)
+        fprintf(stderr, "Error: %s%s%s\n", s.last_error.fault->text,
+                s.detail[0] != '\0' ? ": " : "", s.detail);
+    return good ? 0 : 1;
+}
+
+/* ---- The command ---- */
+
+static void on_fetcher_closed(void *arg)
+{
+    (void)arg;
+}
+
+static int find_out(struct errand *x)
+{
+    const struct chain_options options = {
+        .fetcher = net_fetcher_base(x->fetcher),
+        .clock = &system_clock,
+        .lookup = getenv,
+        .wake = on_news,
+        .wake_arg = x,
+    };
+    struct chain_status s;
+
+    err e = chain_new(&options, &x->chain);
+    if (failed(e)) {
+        fprintf(stderr, "Error: %s\n", e.fault->text);
+        return 1;
+    }
+    chain_tick(x->chain);
+    chain_status(x->chain, &s);
+    /* One attempt, whose exchanges have their own time limits. */
+    while (s.state == CHAIN_WAITING) {
+        uv_run(&x->loop, UV_RUN_DEFAULT);
+        chain_status(x->chain, &s);
+    }
+    ask_whose(x);
+    return report(x);
+}
+
+static int run(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"offline", no_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {0}};
+    static struct errand x;
+    int option;
+
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(help, stdout);
+            return 0;
+        }
+        if (option != 'o')
+            return 1;
+        x.offline = true;
+    }
+    if (optind < argc) {
+        fputs("Error: no argument is wanted: see 'sallyport whoami --help'\n", stderr);
+        return 1;
+    }
+    log_set_level(LOG_ERROR); /* what fails is said by the report */
+    if (uv_loop_init(&x.loop) != 0 || (x.fetcher = net_fetcher_new(&x.loop)) == NULL) {
+        fprintf(stderr, "Error: %s\n", fault_out_of_memory.text);
+        return 1;
+    }
+    int code = find_out(&x);
+    net_fetcher_close(x.fetcher, on_fetcher_closed, NULL);
+    while (uv_run(&x.loop, UV_RUN_DEFAULT) != 0)
+        continue; /* a uv_stop from before was still waiting */
+    chain_free(x.chain);
+    ENSURE(uv_loop_close(&x.loop) == 0);
+    return code;
+}
+
+const struct command command_whoami = {
+    "whoami", "says which AWS identity the gateway has here, and why", run};
