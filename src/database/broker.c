@@ -262,8 +262,9 @@ bool broker_is_spent(const struct broker *b, const struct backend *backend, int6
  * First come, first served, but for one thing: a read that waits on another worker, which has
  * connections of its own to run it on, is left to them, since a connection that changes workers
  * for every call costs more than it serves; but not for long, since those may all be busy with
- * something slow while this worker's load never ends.  With `behind`, the call would run behind others: then
- * only a shareable call of this worker serves, and none that came after one that cannot be.
+ * something slow while this worker's load never ends.  With `behind`, the call would run behind
+ * others: then only a shareable call of this worker serves, and none that came after one that
+ * cannot be.
  */
 static struct db_call *next_waiter(struct broker *b, const struct broker_worker *at, bool behind,
                                    int64_t now_ns)

@@ -53,7 +53,8 @@ static void refuse_late(struct broker *b, struct db_worker *worker, int64_t now_
 static void grow_for_waiters(struct broker *b, int64_t now_ns)
 {
     pthread_mutex_lock(&b->lock);
-    if (b->waiting > b->pending && broker_may_grow(b) && b->failures > 0 && now_ns >= b->retry_at_ns)
+    if (b->waiting > b->pending && broker_may_grow(b) && b->failures > 0 &&
+        now_ns >= b->retry_at_ns)
         broker_want_login(b);
     broker_unlock_and_tell(b);
 }
