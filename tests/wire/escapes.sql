@@ -61,6 +61,12 @@ grant insert on esc.triggered to public;
 create sequence esc.numbers;
 grant usage on sequence esc.numbers to public;
 
+create function esc.count_and_fail(code text) returns int language plpgsql as
+$$ begin
+    perform nextval('esc.numbers');
+    raise exception 'no' using errcode = code;
+end $$;
+
 create table esc.marks (id int primary key, tenant text not null, mark text not null);
 alter table esc.marks enable row level security;
 alter table esc.marks force row level security;

@@ -99,6 +99,13 @@ ROUTES = [
             where locktype = 'advisory' and pid = pg_backend_pid()) as locks""",
         result="one",
     ),
+    served.route(
+        "count-and-fail",
+        "select esc.count_and_fail(:code) as n",
+        method="POST",
+        parameters={"code": {"type": "text", "from": "query"}},
+        result="one",
+    ),
     served.route("lastval", "select lastval() as value", result="one"),
 ]
 
@@ -525,6 +532,15 @@ def test_deallocate_all_inside_a_function_is_healed(one):
     assert seen(one.bed, "healed").startswith("orders_writer|app|")
 
 
+@pytest.mark.parametrize("code", ["0A000", "26000"])
+def test_a_statement_that_raises_such_a_code_itself_runs_once(one, code):
+    last = "select case when is_called then last_value else 0 end from esc.numbers"
+    before = int(one.bed.superuser_sql(last))
+    answer = one.post(f"/count-and-fail?code={code}", one.mint("bob"))
+    assert answer.json["sqlstate"] == code
+    assert int(one.bed.superuser_sql(last)) == before + 1
+
+
 def test_a_planted_prelude_serves_nobody(one):
     """A function could put a statement of its own in the place of the gateway's."""
     who(one)
@@ -594,22 +610,23 @@ def waiting(gateway):
 
 
 def pipeline_behind_the_gate(gateway, superuser, requests):
-    """Sends all requests at once, the first into a table lock; the answers, or None when the
-    others waited for a connection instead of sharing the first one's."""
+    """Sends all requests, (path, token) or (path, token, method), at once, the first into a table
+    lock.  Their answers, and how many of them waited for a connection meanwhile."""
     connections = [gateway.connect() for _ in requests]
     for connection in connections:
         connection.connect()
     intents = sum(r["kind"] == "intent" for r in gateway.audit())
     with superuser.cursor() as cursor:
         cursor.execute("begin; lock table esc.gate")
-    for connection, (path, token) in zip(connections, requests):
-        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+    for connection, (path, token, *method) in zip(connections, requests):
+        headers = {"Authorization": f"Bearer {token}"}
+        connection.request(method[0] if method else "GET", path, headers=headers)
     wait_until(
         lambda: sum(r["kind"] == "intent" for r in gateway.audit()) == intents + len(requests),
         20,
         "every call's intent",
     )
-    shared = waiting(gateway) == 0
+    waited = waiting(gateway)
     superuser.rollback()
     answers = []
     for connection in connections:
@@ -617,7 +634,18 @@ def pipeline_behind_the_gate(gateway, superuser, requests):
         fields = {name.lower(): value for name, value in response.getheaders()}
         answers.append(harness.Answer(response.status, fields, response.read()))
         connection.close()
-    return answers if shared else None
+    return answers, waited
+
+
+def until_shared(gateway, superuser, requests, before=lambda: None):
+    """The answers to requests that shared one connection: it is joined only within milliseconds
+    of its first call, so this may take more than one try."""
+    for _ in range(20):
+        before()
+        answers, waited = pipeline_behind_the_gate(gateway, superuser, requests)
+        if waited == 0:
+            return answers
+    raise AssertionError("no connection was ever shared")
 
 
 def test_calls_in_one_pipeline_do_not_share_a_fate(shared, superuser):
@@ -633,11 +661,7 @@ def test_calls_in_one_pipeline_do_not_share_a_fate(shared, superuser):
         ("/marks", shared.mint("bob", tenant_id="tenant-6")),
         ("/who", shared.mint("alice")),
     ]
-    for _ in range(20):  # a connection is joined only within milliseconds of its first call
-        answers = pipeline_behind_the_gate(shared, superuser, requests)
-        if answers:
-            break
-    assert answers, "no connection was ever shared"
+    answers = until_shared(shared, superuser, requests)
     assert [answer.status for answer in answers] == [200, 400, 200, 500, 200, 200, 200]
     assert answers[0].json == {"id": 1, "pid": pid, "who": "orders_reader"}
     assert answers[1].json["sqlstate"] == "22012"
@@ -652,36 +676,33 @@ def test_calls_in_one_pipeline_do_not_share_a_fate(shared, superuser):
 
 def test_a_shared_statement_is_healed_for_every_call_in_flight(shared, superuser):
     token = shared.mint("alice")
-    assert shared.get("/shape", token).json == [{"id": 1, "a": "one"}]
-    for _ in range(20):
-        shared.bed.superuser_sql("alter table esc.shape add column c int default 3")
-        requests = [("/gate", token)] + [("/shape", token)] * 4
-        answers = pipeline_behind_the_gate(shared, superuser, requests)
-        shared.bed.superuser_sql("alter table esc.shape drop column c")
-        if answers:
-            break
+
+    def grow():
+        shared.bed.superuser_sql("alter table esc.shape drop column if exists c")
         assert shared.get("/shape", token).json == [{"id": 1, "a": "one"}]
-    assert answers, "no connection was ever shared"
+        shared.bed.superuser_sql("alter table esc.shape add column c int default 3")
+
+    requests = [("/gate", token)] + [("/shape", token)] * 4
+    answers = until_shared(shared, superuser, requests, grow)
+    shared.bed.superuser_sql("alter table esc.shape drop column c")
     assert [answer.json for answer in answers[1:]] == [[{"id": 1, "a": "one", "c": 3}]] * 4
 
 
-def test_a_write_never_joins_a_pipeline(shared, superuser):
+@pytest.mark.parametrize(
+    "path, method, status",
+    [
+        ("/note?note=alone", "POST", 204),  # a write
+        ("/behaves?note=alone", "POST", 204),  # a procedure
+        ("/sneak?note=alone", "GET", 405),  # a read that runs an unknown function
+    ],
+)
+def test_what_is_no_plain_read_never_joins_a_pipeline(shared, superuser, path, method, status):
     """It waits until the connection is its own."""
-    with superuser.cursor() as cursor:
-        cursor.execute("begin; lock table esc.gate")
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        first = pool.submit(shared.get, "/gate", shared.mint("alice"))
-        wait_until(
-            lambda: [b for b in served.backends(shared.bed) if b["state"] == "active"],
-            20,
-            "the statement at the gate",
-        )
-        second = pool.submit(shared.post, "/note?note=alone", shared.mint("bob"))
-        wait_until(lambda: waiting(shared) == 1, 20, "the write's wait")
-        assert seen(shared.bed, "alone") == ""
-        superuser.rollback()
-        assert (first.result().status, second.result().status) == (200, 204)
-    assert seen(shared.bed, "alone").startswith("orders_writer|app|")
+    for _ in range(5):
+        requests = [("/gate", shared.mint("alice")), (path, shared.mint("bob"), method)]
+        answers, waited = pipeline_behind_the_gate(shared, superuser, requests)
+        assert waited == 1
+        assert [answer.status for answer in answers] == [200, status]
 
 
 def test_pipelined_callers_never_see_each_other(shared):

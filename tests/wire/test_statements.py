@@ -247,7 +247,7 @@ def written(gate):
 
 
 def assert_refused(gate, answer, status, kind, parameter=None):
-    """A caller's mistake: named in the answer and in the audit, and nothing reached the database."""
+    """A caller's mistake: named in the answer and in the audit; nothing reached the database."""
     assert answer.status == status, answer
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json["type"] == f"urn:sallyport:problem:{kind}"
