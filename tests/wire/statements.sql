@@ -22,3 +22,5 @@ $$ begin
     raise exception 'secret words' using errcode = code, hint = 'secret hint',
         detail = 'secret detail', table = 'secret_table';
 end $$;
+create sequence st.ticks;
+grant usage on sequence st.ticks to public;

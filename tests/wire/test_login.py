@@ -170,10 +170,13 @@ def test_a_fit_login_serves_and_the_audit_names_its_session(many):
     answer = post(many, "/fit")
     assert answer.status == 200, answer
     assert (answer.json["who"], answer.json["login"]) == ("orders_reader", "lg_fit")
-    sessions = {b["pid"] for b in served.backends(many.bed, "lg_fit")}
-    records = logins(many, "fit", "login")
-    assert {r["backend_pid"] for r in records} == sessions
-    record = records[-1]
+
+    def every_session_is_named():  # one may be on its way: first the session, then its record
+        sessions = {b["pid"] for b in served.backends(many.bed, "lg_fit")}
+        return {r["backend_pid"] for r in logins(many, "fit", "login")} == sessions
+
+    wait_until(every_session_is_named, 20, "a login in the audit for each session")
+    record = logins(many, "fit", "login")[-1]
     assert record["access_key_id"] == many.bed.keys[0].access_key_id
     assert record["database_user"] == "lg_fit"
     assert record["auth_method"] == "iam"

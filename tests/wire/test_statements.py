@@ -135,6 +135,10 @@ ROUTES = [
         max_rows=5,
     ),
     served.route(
+        "ticks", "select nextval('st.ticks') as n from generate_series(1, 1000)", method="POST",
+        max_rows=5,
+    ),
+    served.route(
         "row",
         "select n, pg_backend_pid() as pid from generate_series(1, :n) as n",
         parameters={"n": p("integer", "query")},
@@ -364,6 +368,11 @@ def test_a_result_beyond_a_limit_is_refused_and_the_connection_stays(gate, alice
     assert (answer.status, answer.json["type"]) == (422, f"urn:sallyport:problem:{kind}")
     assert records(gate, answer)[1]["reason"] == kind
     assert gate.get("/row?n=1", alice).json["pid"] == pid
+
+
+def test_the_server_makes_one_row_more_than_allowed_and_no_more(gate, alice):
+    assert gate.post("/ticks", alice).status == 422
+    assert gate.bed.superuser_sql("select last_value from st.ticks") == "6\n"
 
 
 def test_a_row_beyond_the_limit_is_refused_once(gate, alice):
