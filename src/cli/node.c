@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,7 +55,8 @@ int cli_claim_prefix(const struct node_config *node)
         fprintf(stderr, "Error: %s: %s\n", path, strerror(errno));
         return -1;
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_OFD_SETLK, &whole) != 0) {
         fprintf(stderr, "Error: sallyport is already running in %s\n", prefix);
         close(fd);
         return -1;
@@ -78,7 +78,9 @@ pid_t cli_running(const struct node_config *node)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0;
-    bool free_lock = flock(fd, LOCK_SH | LOCK_NB) == 0;
+    /* Asks only: a lock taken here, however short, could make a start fail. */
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    bool free_lock = fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type == F_UNLCK;
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     if (free_lock || n <= 0)

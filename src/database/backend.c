@@ -229,12 +229,17 @@ static bool heal(struct backend *b, struct db_call *call, bool left_failed)
     return true;
 }
 
-static err verdict(const struct backend *b)
+static err verdict(const struct backend *b, const struct db_call *call)
 {
+    bool cut = b->too_many_rows || b->sink_stopped;
+
     if (b->has_error)
         return fail(b->phase_failed == PHASE_STATEMENT || b->phase_failed == PHASE_COMMIT
                         ? &db_refused
                         : &db_identity_refused);
+    /* The limit cuts what is delivered, not what was done: "too many" would invite a repetition. */
+    if (cut && !call->statement->read_only)
+        return fail(&db_result_withheld);
     if (b->too_many_rows)
         return fail(&db_too_many_rows);
     if (b->sink_stopped)
@@ -261,7 +266,7 @@ static err finish_head(struct backend *b, char status)
     /* A statement that was never parsed must not be taken for prepared. */
     if (b->has_error && call->prepared != NULL && !call->prepared->parsed)
         statement_cache_forget(&b->statements, call->prepared);
-    struct db_outcome outcome = outcome_of(b, call, verdict(b));
+    struct db_outcome outcome = outcome_of(b, call, verdict(b, call));
     outcome.completion = b->completion;
     if (b->has_error)
         outcome.reason = &b->error;

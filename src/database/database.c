@@ -25,6 +25,10 @@ const struct fault db_too_many_rows = {"too_many_rows", "the result has more row
 const struct fault db_result_too_large = {"result_too_large",
                                           "the result has more bytes than allowed",
                                           "the result is larger than allowed", 422};
+const struct fault db_result_withheld = {
+    "result_withheld", "the write was carried out, but its result exceeds max_rows (1 for result: one)"
+                       " or max_response_bytes",
+    "the statement was carried out, but its result is larger than allowed: do not repeat it", 500};
 const struct fault db_protocol = {"database_protocol", "the database broke the protocol", NULL,
                                   502};
 const struct fault db_not_clean = {

@@ -22,7 +22,10 @@ const struct fault authorize_no_method = {"method_not_allowed",
 const struct fault authorize_denied = {"denied", "no role of the caller covers the call",
                                        "no role of yours allows this", 403};
 
-enum { FRAGMENT_MAX_BYTES = 128 * 1024 };
+enum {
+    FRAGMENT_MAX_BYTES = 128 * 1024,
+    DECISIONS_MAX = 64, /* kept with one token; further routes are decided anew each time */
+};
 
 /* ---- Headers ---- */
 
@@ -215,7 +218,9 @@ err authorize_call(struct arena *arena, const struct snapshot *s, struct known_c
                    const struct cached_decision **out)
 {
     struct caller_cache *cache = cache_of(caller);
-    bool keep = cache != NULL && cacheable(r, method, named_role);
+    if (cache == NULL)
+        return fail(&fault_out_of_memory);
+    bool keep = cache->decisions.count < DECISIONS_MAX && cacheable(r, method, named_role);
     struct cached_decision *d =
         keep ? map_get(&cache->decisions, view_of(&r, sizeof(struct compiled_route *))) : NULL;
 

@@ -487,9 +487,6 @@ bool control_start(struct control *c, const struct node_config *node)
     give_certificate(c, tls);
     if (!load(c, "start", true))
         return false;
-    for (size_t i = 0; i < c->worker_count; i++)
-        ENSURE(!failed(worker_start(&c->workers[i])));
-    tick_keys(c);
     return true;
 }
 
@@ -524,6 +521,9 @@ static void close_handles(struct control *c)
 
 int control_run(struct control *c)
 {
+    for (size_t i = 0; i < c->worker_count; i++)
+        ENSURE(!failed(worker_start(&c->workers[i])));
+    tick_keys(c);
     while (c->workers_stopped < c->worker_count)
         uv_run(&c->loop, UV_RUN_DEFAULT);
     const struct audit_stop event = {.reason = view_str(c->stop_reason)};

@@ -53,10 +53,10 @@ struct control {
     bool stopping;
 };
 
-/* Opens everything but the loop: audit, configuration, sockets, workers.  On failure says why on
+/* Opens everything: audit, configuration, sockets; no thread runs yet.  On failure says why on
  * standard error and returns false. */
 bool control_start(struct control *c, const struct node_config *node);
-/* Serves until a signal ends it; the exit code. */
+/* Starts the workers, serves until a signal ends it; the exit code. */
 int control_run(struct control *c);
 /* Whoever has handles of its own on the loop (the status server) closes them when `end` is called,
  * once, after the workers have ended. */

@@ -144,7 +144,10 @@ static void on_answered(struct call *call)
 {
     struct http_client *c = call->door;
 
-    send_answer(c, call);
+    if (call->unrecorded)
+        close_client(c);
+    else
+        send_answer(c, call);
 }
 
 /* A request that never became a call; its framing is lost, so the connection ends with it. */

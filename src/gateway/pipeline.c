@@ -127,10 +127,6 @@ static void answer_fault(struct call *call, err why)
     answer_problem(call, &p);
 }
 
-void call_refuse(struct call *call, err why)
-{
-    answer_fault(call, why);
-}
 
 static struct audit_call audit_call_of(const struct call *call)
 {
@@ -195,6 +191,14 @@ static bool deny_fault(struct call *call, err why)
     if (p.status == 503 || p.status == 429)
         p.retry_after_s = p.retry_after_s > 0 ? p.retry_after_s : RETRY_AFTER_S;
     return deny(call, why, view_str(why.fault->text), &p);
+}
+
+void call_refuse(struct call *call, err why)
+{
+    if (call->caller != NULL)
+        (void)deny_fault(call, why);
+    else
+        answer_fault(call, why);
 }
 
 /* ---- Identify ---- */
@@ -599,9 +603,12 @@ static void answer_database_error(struct call *call, const struct db_outcome *ou
 static void record_outcome(struct call *call, const struct db_outcome *outcome)
 {
     bool gone = call->door == NULL;
-    struct view reason = failed(outcome->error) ? view_str(outcome->error.fault->name)
-                         : gone                 ? VIEW("client_gone")
-                                                : (struct view){NULL, 0};
+    /* 57014: the cancel that followed the caller. */
+    bool cancelled = gone && outcome->reason != NULL && strcmp(outcome->reason->sqlstate, "57014") == 0;
+    struct view reason = failed(outcome->error) && !cancelled
+                             ? view_str(outcome->error.fault->name)
+                         : gone ? VIEW("client_gone")
+                                : (struct view){NULL, 0};
     const struct audit_outcome event = {
         .call = audit_call_of(call),
         .http_status = gone ? 499 : call->answer.status,
@@ -617,9 +624,9 @@ static void record_outcome(struct call *call, const struct db_outcome *outcome)
         .total_us = (time_monotonic_ns() - call->started_ns) / 1000,
     };
 
-    /* Refused only when the log has been broken for long; the answer is then held back
-     * (worker.c) until the log can be written again. */
-    (void)audit_outcome(call->worker->audit, &event);
+    /* Refused when the log has been broken for so long that its buffer is full: an answer that no
+     * record would ever speak of is not sent at all. */
+    call->unrecorded = !audit_outcome(call->worker->audit, &event);
     call->outcome_pending = true;
 }
 

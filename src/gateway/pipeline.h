@@ -69,6 +69,7 @@ struct call {
     bool head; /* HEAD: as GET, without the body */
     bool running;
     bool retried;
+    bool unrecorded;      /* the audit could not take its outcome: no answer */
     bool outcome_pending; /* an outcome was appended and is not yet in the kernel */
 };
 
@@ -79,7 +80,8 @@ bool pipeline_run(struct call *call, struct view body) MUST_USE;
 void call_abandon(struct call *call);
 void call_free(struct call *call);
 
-/* An answer for a request that never became a call (malformed HTTP, a body too large). */
+/* An answer for a request that is not run after all: malformed HTTP, a body too large or too slow.
+ * Audited as a denial once the caller is known. */
 void call_refuse(struct call *call, err why);
 
 #endif

@@ -75,7 +75,7 @@ static void summarise(struct prepare_run *run)
     if (!run->ended || run->running > 0 || run->told)
         return;
     run->told = true;
-    log_notice("statements_prepared", "every statement was prepared as every role that may run it",
+    log_notice("statements_prepared", "the statements were prepared as the roles that may run them",
                LOG_INT("prepared", (int64_t)run->prepared),
                LOG_INT("refused", (int64_t)run->refused));
 }

@@ -11,7 +11,7 @@
 
 enum {
     TICK_MS = 100,
-    TOKENS_MAX = 10000, /* verified tokens kept by a worker */
+    TOKENS_MAX = 4096, /* verified tokens kept by a worker */
     FLUSH_ROUNDS_MAX = 64,
 };
 
