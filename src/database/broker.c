@@ -23,7 +23,8 @@ enum {
 
 /* ---- Birth and end ---- */
 
-struct broker *broker_new(const struct broker_options *options, const struct strings *database_roles)
+struct broker *broker_new(const struct broker_options *options,
+                          const struct strings *database_roles)
 {
     struct broker *b =
         calloc(1, sizeof *b + options->worker_count * sizeof(struct broker_worker));
@@ -459,7 +460,9 @@ void db_call_start(struct db_call *call, struct broker *b, struct db_worker *wor
     bool hopeless = b->total == b->pending && b->failures > 0 && call->started_ns < b->retry_at_ns;
     if (b->closing || hopeless || b->waiting >= (uint64_t)b->service.pool.max_waiting) {
         pthread_mutex_unlock(&b->lock);
-        broker_refuse(call, fail(b->closing ? &db_shutdown : hopeless ? &db_unreachable : &db_pool_full));
+        broker_refuse(call, fail(b->closing ? &db_shutdown
+                                 : hopeless ? &db_unreachable
+                                            : &db_pool_full));
         return;
     }
     call->state = DB_CALL_WAITING;

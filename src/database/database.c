@@ -26,13 +26,15 @@ const struct fault db_result_too_large = {"result_too_large",
                                           "the result has more bytes than allowed",
                                           "the result is larger than allowed", 422};
 const struct fault db_result_withheld = {
-    "result_withheld", "the write was carried out, but its result exceeds max_rows (1 for result: one)"
-                       " or max_response_bytes",
+    "result_withheld",
+    "the write was carried out, but its result exceeds max_rows (1 for result: one) or"
+    " max_response_bytes",
     "the statement was carried out, but its result is larger than allowed: do not repeat it", 500};
 const struct fault db_protocol = {"database_protocol", "the database broke the protocol", NULL,
                                   502};
 const struct fault db_not_clean = {
-    "connection_not_clean", "a connection could not be reset after a call and is closed", NULL, 502};
+    "connection_not_clean", "a connection could not be reset after a call and is closed", NULL,
+    502};
 const struct fault db_abandoned = {"abandoned", "the caller left before the statement began", NULL,
                                    499};
 const struct fault db_shutdown = {"shutdown", "the gateway is stopping",

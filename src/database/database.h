@@ -34,7 +34,7 @@ extern const struct fault db_unsent;           /* the connection was given up be
 extern const struct fault db_timeout;          /* no answer within the statement's time */
 extern const struct fault db_too_many_rows;
 extern const struct fault db_result_too_large; /* the sink took no more */
-extern const struct fault db_result_withheld;  /* a write was carried out; its result is too large */
+extern const struct fault db_result_withheld;  /* of a write that was carried out: too large */
 extern const struct fault db_protocol;         /* the server broke the protocol */
 extern const struct fault db_not_clean;        /* a session could not be reset */
 extern const struct fault db_abandoned;        /* the caller left before a connection was there */
@@ -88,7 +88,13 @@ struct db_outcome {
     int64_t database_ns;  /* from there to ReadyForQuery */
 };
 
-enum db_call_state { DB_CALL_NEW, DB_CALL_WAITING, DB_CALL_MOVING, DB_CALL_RUNNING, DB_CALL_FINISHED };
+enum db_call_state {
+    DB_CALL_NEW,
+    DB_CALL_WAITING,
+    DB_CALL_MOVING,
+    DB_CALL_RUNNING,
+    DB_CALL_FINISHED,
+};
 
 /* Embedded in its owner, who fills the first part and keeps all of it alive until `finished`. */
 struct db_call {

@@ -348,7 +348,7 @@ static void take_trace(struct call *call)
 bool pipeline_admit(struct call *call, const struct call_request *request)
 {
     call->request = *request;
-    /* Refusals too go without a body: a client that reads none would take it for the next answer. */
+    /* Refusals too go without a body: who reads none would take it for the next answer. */
     call->head = view_is(request->method, "HEAD");
     take_trace(call);
     if (!audit_writable(call->worker->audit)) {
@@ -604,7 +604,8 @@ static void record_outcome(struct call *call, const struct db_outcome *outcome)
 {
     bool gone = call->door == NULL;
     /* 57014: the cancel that followed the caller. */
-    bool cancelled = gone && outcome->reason != NULL && strcmp(outcome->reason->sqlstate, "57014") == 0;
+    bool cancelled =
+        gone && outcome->reason != NULL && strcmp(outcome->reason->sqlstate, "57014") == 0;
     struct view reason = failed(outcome->error) && !cancelled
                              ? view_str(outcome->error.fault->name)
                          : gone ? VIEW("client_gone")

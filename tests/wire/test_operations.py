@@ -42,7 +42,8 @@ roles:
 
 def with_slow(text, pool=""):
     text = text.replace("\nroles:\n", "\n" + SLOW_ROUTE, 1)
-    text = text.replace("allow: [{routes: [order, orders", "allow: [{routes: [slow, limited, order, orders")
+    routes = "allow: [{routes: ["
+    text = text.replace(f"{routes}order, orders", f"{routes}slow, limited, order, orders")
     return text.replace("  search_path:", f"  {pool}\n  search_path:", 1) if pool else text
 
 
@@ -183,7 +184,10 @@ def test_a_slow_call_and_a_waiting_one_survive_a_change_of_the_pool(bed, issuer,
 
     slow = threading.Thread(target=call, args=["/slow?seconds=4"])
     slow.start()
-    running = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and usename='app' and state='active'"
+    running = (
+        "select count(*) from pg_stat_activity"
+        " where query like '%pg_sleep%' and usename = 'app' and state = 'active'"
+    )
     wait_until(lambda: bed.superuser_sql(running) == "1\n", 20, "the slow call in the database")
     waiting = [threading.Thread(target=call, args=["/slow?seconds=0.01"]) for _ in range(4)]
     for one in waiting:
