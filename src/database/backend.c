@@ -19,8 +19,6 @@ enum {
     TIMEOUT_GRACE_MS = 5000, /* beyond statement_timeout: the server has not even said 57014 */
 };
 
-enum phase { PHASE_BEGIN, PHASE_PRELUDE, PHASE_STATEMENT, PHASE_COMMIT, PHASE_SYNC };
-
 /* What a session may keep of a caller beyond its transaction: settings, locks, cursors,
  * notifications, temporary tables, the last value of a sequence.  A statement prepared by SQL could
  * stand in the place of one of ours, the prelude's even: the session that has one ends itself. */
@@ -92,13 +90,11 @@ static struct db_call *head_call(struct backend *b)
 
 static void begin_head(struct backend *b)
 {
-    struct db_call *call = head_call(b);
+    const struct db_call *call = head_call(b);
+    bool framed = call != NULL && call_in_transaction(call);
 
-    b->has_error = false;
-    b->completion = (struct completion){VIEW(""), 0};
-    b->columns_given = b->rows_given = b->sink_stopped = b->too_many_rows = b->bound = false;
-    if (call != NULL)
-        b->phase = call_in_transaction(call) ? PHASE_BEGIN : PHASE_PRELUDE;
+    b->head = (struct head){.phase = framed ? PHASE_BEGIN : PHASE_PRELUDE,
+                            .completion = {VIEW(""), 0}};
 }
 
 void backend_run(struct backend *b, struct db_call *call)
@@ -200,8 +196,10 @@ static void start_cleaning(struct backend *b, bool roll_back, bool reset)
  * shape since.  The same codes from a statement that ran are the statement's own. */
 static bool is_stale(const struct backend *b)
 {
-    return (b->phase_failed == PHASE_PRELUDE || b->phase_failed == PHASE_STATEMENT) && !b->bound &&
-           (strcmp(b->error.sqlstate, "26000") == 0 || strcmp(b->error.sqlstate, "0A000") == 0);
+    const struct head *h = &b->head;
+
+    return (h->failed_in == PHASE_PRELUDE || h->failed_in == PHASE_STATEMENT) && !h->bound &&
+           (strcmp(h->error.sqlstate, "26000") == 0 || strcmp(h->error.sqlstate, "0A000") == 0);
 }
 
 /* A call that met a stale statement is sent again, once, with everything parsed anew. */
@@ -217,7 +215,7 @@ static bool heal(struct backend *b, struct db_call *call, bool left_failed)
     start_cleaning(b, left_failed, false);
     if (!p->forgotten)
         pg_add_close(out, PG_STATEMENT, view_str(p->name));
-    if (b->phase_failed == PHASE_PRELUDE) {
+    if (b->head.failed_in == PHASE_PRELUDE) {
         pg_add_close(out, PG_STATEMENT, backend_prelude_name);
         b->prelude_known = false;
     }
@@ -231,18 +229,18 @@ static bool heal(struct backend *b, struct db_call *call, bool left_failed)
 
 static err verdict(const struct backend *b, const struct db_call *call)
 {
-    bool cut = b->too_many_rows || b->sink_stopped;
+    bool cut = b->head.too_many_rows || b->head.sink_stopped;
 
-    if (b->has_error)
-        return fail(b->phase_failed == PHASE_STATEMENT || b->phase_failed == PHASE_COMMIT
+    if (b->head.has_error)
+        return fail(b->head.failed_in == PHASE_STATEMENT || b->head.failed_in == PHASE_COMMIT
                         ? &db_refused
                         : &db_identity_refused);
     /* The limit cuts what is delivered, not what was done: "too many" would invite a repetition. */
     if (cut && !call->statement->read_only)
         return fail(&db_result_withheld);
-    if (b->too_many_rows)
+    if (b->head.too_many_rows)
         return fail(&db_too_many_rows);
-    if (b->sink_stopped)
+    if (b->head.sink_stopped)
         return fail(&db_result_too_large);
     return OK;
 }
@@ -251,25 +249,27 @@ static err verdict(const struct backend *b, const struct db_call *call)
 static err finish_head(struct backend *b, char status)
 {
     struct db_call *call = head_call(b);
-    bool described_only = call->prepare_only && b->phase == PHASE_STATEMENT;
+    bool described_only = call->prepare_only && b->head.phase == PHASE_STATEMENT;
 
-    if (b->phase != PHASE_SYNC && !described_only)
+    if (b->head.phase != PHASE_SYNC && !described_only)
         return fail(&db_protocol);
     /* Only an explicit transaction that failed may be left open, and only as failed. */
-    bool left_failed = status == 'E' && call_in_transaction(call) && b->has_error;
+    bool left_failed = status == 'E' && call_in_transaction(call) && b->head.has_error;
     if (status != 'I' && !left_failed)
         return fail(&db_protocol);
-    if (b->has_error && heal(b, call, left_failed)) {
+    if (b->head.has_error && heal(b, call, left_failed)) {
         begin_head(b);
         return OK;
     }
     /* A statement that was never parsed must not be taken for prepared. */
-    if (b->has_error && call->prepared != NULL && !call->prepared->parsed)
+    if (b->head.has_error && call->prepared != NULL && !call->prepared->parsed)
         statement_cache_forget(&b->statements, call->prepared);
+    /* A copy: whoever hears of the end may start the next call here, which resets the head. */
+    const struct head ended = b->head;
     struct db_outcome outcome = outcome_of(b, call, verdict(b, call));
-    outcome.completion = b->completion;
-    if (b->has_error)
-        outcome.reason = &b->error;
+    outcome.completion = (struct completion){view_str(ended.command), ended.completion.rows};
+    if (ended.has_error)
+        outcome.reason = &ended.error;
     start_cleaning(b, left_failed, call->statement->reset_after && !call->prepare_only);
     end_call(b, call, &outcome);
     arena_reset(&b->error_arena);
@@ -283,12 +283,12 @@ static void give_columns(struct backend *b, struct db_call *call)
 {
     struct prepared *p = call->prepared;
 
-    if (b->columns_given || p == NULL || !p->described)
+    if (b->head.columns_given || p == NULL || !p->described)
         return;
-    b->columns_given = true;
-    if (!call->abandoned && !b->sink_stopped &&
+    b->head.columns_given = true;
+    if (!call->abandoned && !b->head.sink_stopped &&
         !call->sink->ops->columns(call->sink, p->columns, p->column_count))
-        b->sink_stopped = true;
+        b->head.sink_stopped = true;
 }
 
 static err read_columns(struct prepared *p, struct view body)
@@ -316,14 +316,14 @@ static err read_row(struct backend *b, struct db_call *call, struct view body)
     if (p == NULL || !p->described)
         return fail(&db_protocol);
     give_columns(b, call);
-    b->rows_given = true;
-    if (call->abandoned || b->sink_stopped || b->too_many_rows)
+    b->head.rows_given = true;
+    if (call->abandoned || b->head.sink_stopped || b->head.too_many_rows)
         return OK;
-    if (call->max_rows != 0 && b->completion.rows == call->max_rows) {
-        b->too_many_rows = true;
+    if (call->max_rows != 0 && b->head.completion.rows == call->max_rows) {
+        b->head.too_many_rows = true;
         return OK;
     }
-    b->completion.rows++;
+    b->head.completion.rows++;
     arena_reset(&b->scratch);
     struct view *values = ARENA_ARRAY(&b->scratch, p->column_count, struct view);
     struct cell *cells = ARENA_ARRAY(&b->scratch, p->column_count, struct cell);
@@ -333,32 +333,32 @@ static err read_row(struct backend *b, struct db_call *call, struct view body)
     for (size_t i = 0; i < p->column_count; i++)
         TRY(pg_value_to_cell(&b->scratch, p->columns[i].type_id, values[i], &cells[i]));
     if (!call->sink->ops->row(call->sink, cells, p->column_count))
-        b->sink_stopped = true;
+        b->head.sink_stopped = true;
     return OK;
 }
 
 static err on_complete(struct backend *b, struct db_call *call, struct view body)
 {
-    switch ((enum phase)b->phase) {
+    switch (b->head.phase) {
     case PHASE_BEGIN:
-        b->phase = PHASE_PRELUDE;
+        b->head.phase = PHASE_PRELUDE;
         return OK;
     case PHASE_PRELUDE:
-        b->phase = PHASE_STATEMENT;
+        b->head.phase = PHASE_STATEMENT;
         return OK;
     case PHASE_STATEMENT: {
         struct completion done;
         TRY(pg_read_command_complete(body, &done));
         give_columns(b, call);
-        snprintf(b->command, sizeof b->command, "%.*s", VIEW_ARG(done.command));
-        b->completion = (struct completion){view_str(b->command), done.rows};
+        snprintf(b->head.command, sizeof b->head.command, "%.*s", VIEW_ARG(done.command));
+        b->head.completion = (struct completion){view_str(b->head.command), done.rows};
         if (call->prepared != NULL)
             call->prepared->described = true; /* without a RowDescription: no rows to describe */
-        b->phase = call_in_transaction(call) ? PHASE_COMMIT : PHASE_SYNC;
+        b->head.phase = call_in_transaction(call) ? PHASE_COMMIT : PHASE_SYNC;
         return OK;
     }
     case PHASE_COMMIT:
-        b->phase = PHASE_SYNC;
+        b->head.phase = PHASE_SYNC;
         return OK;
     case PHASE_SYNC:
         break;
@@ -371,19 +371,19 @@ static err on_error(struct backend *b, struct view body)
     struct database_error error;
 
     TRY(pg_read_error(body, &error, &b->doomed));
-    b->error = pg_copy_error(&b->error_arena, &error);
-    b->has_error = true;
-    b->phase_failed = b->phase;
-    b->phase = PHASE_SYNC;
+    b->head.error = pg_copy_error(&b->error_arena, &error);
+    b->head.has_error = true;
+    b->head.failed_in = b->head.phase;
+    b->head.phase = PHASE_SYNC;
     return OK;
 }
 
 static err on_suspended(struct backend *b, struct db_call *call)
 {
-    if (b->phase != PHASE_STATEMENT)
+    if (b->head.phase != PHASE_STATEMENT)
         return fail(&db_protocol);
-    b->too_many_rows = true;
-    b->phase = call_in_transaction(call) ? PHASE_COMMIT : PHASE_SYNC;
+    b->head.too_many_rows = true;
+    b->head.phase = call_in_transaction(call) ? PHASE_COMMIT : PHASE_SYNC;
     return OK;
 }
 
@@ -393,9 +393,9 @@ static err on_call_message(struct backend *b, struct db_call *call, const struct
 
     switch (f->type) {
     case PG_DATA_ROW:
-        if (b->phase == PHASE_PRELUDE)
+        if (b->head.phase == PHASE_PRELUDE)
             return OK;
-        return b->phase == PHASE_STATEMENT ? read_row(b, call, f->body) : fail(&db_protocol);
+        return b->head.phase == PHASE_STATEMENT ? read_row(b, call, f->body) : fail(&db_protocol);
     case PG_COMMAND_COMPLETE:
         return on_complete(b, call, f->body);
     case PG_READY_FOR_QUERY:
@@ -406,23 +406,23 @@ static err on_call_message(struct backend *b, struct db_call *call, const struct
     case PG_ROW_DESCRIPTION:
         if (call->prepare_only)
             return OK;
-        return b->phase == PHASE_STATEMENT ? read_columns(call->prepared, f->body)
+        return b->head.phase == PHASE_STATEMENT ? read_columns(call->prepared, f->body)
                                            : fail(&db_protocol);
     case PG_NO_DATA:
-        if (call->prepared != NULL && b->phase == PHASE_STATEMENT)
+        if (call->prepared != NULL && b->head.phase == PHASE_STATEMENT)
             call->prepared->described = true;
         return OK;
     case PG_PORTAL_SUSPENDED:
         return on_suspended(b, call);
     case PG_EMPTY_QUERY_RESPONSE:
-        b->phase = PHASE_SYNC;
+        b->head.phase = PHASE_SYNC;
         return OK;
     case PG_PARSE_COMPLETE:
-        if (b->phase == PHASE_STATEMENT && call->prepared != NULL)
+        if (b->head.phase == PHASE_STATEMENT && call->prepared != NULL)
             call->prepared->parsed = true;
         return OK;
     case PG_BIND_COMPLETE:
-        b->bound = b->phase == PHASE_STATEMENT;
+        b->head.bound = b->head.phase == PHASE_STATEMENT;
         return OK;
     case PG_CLOSE_COMPLETE:
     case PG_PARAMETER_DESCRIPTION:

@@ -26,6 +26,24 @@
 
 enum backend_state { BACKEND_MOVING, BACKEND_IDLE, BACKEND_BUSY, BACKEND_DEAD };
 
+/* What is expected next of the head call's answer, in the order in which the server sends it. */
+enum phase { PHASE_BEGIN, PHASE_PRELUDE, PHASE_STATEMENT, PHASE_COMMIT, PHASE_SYNC };
+
+/* How far the call in front has come; reset whole when the next one comes to the front. */
+struct head {
+    enum phase phase;
+    enum phase failed_in; /* with has_error */
+    bool bound;           /* its statement has its values: it may have begun to run */
+    bool columns_given;   /* to the sink */
+    bool rows_given;
+    bool sink_stopped;
+    bool too_many_rows;
+    bool has_error;
+    struct database_error error; /* in error_arena */
+    struct completion completion;
+    char command[32]; /* the completion's text, since its message is gone by then */
+};
+
 struct backend {
     /* Set by the login. */
     struct stream stream;
@@ -52,17 +70,7 @@ struct backend {
     struct statement_cache statements;
     struct arena scratch;       /* of one row */
     struct arena error_arena;   /* of the head call's error */
-    struct database_error error;
-    bool has_error;
-    struct completion completion;
-    char command[32]; /* the completion's text, since its message is gone by then */
-    int phase;
-    int phase_failed;
-    bool bound; /* the head call's statement has its values: it may have begun to run */
-    bool columns_given;
-    bool rows_given;
-    bool sink_stopped;
-    bool too_many_rows;
+    struct head head;
     /* Under the broker's lock. */
     struct list link; /* in the broker's idle or shared list of the home worker */
     bool in_idle_list;
