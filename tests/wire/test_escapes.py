@@ -492,6 +492,11 @@ def pipeline_behind_the_gate(gateway, superuser, requests):
         20,
         "every call's intent",
     )
+    wait_until(
+        lambda: [b for b in served.backends(gateway.bed) if b["state"] == "active"],
+        20,
+        "the statement at the gate",
+    )  # the connection may still have been on its way back from the call before
     waited = waiting(gateway)
     superuser.rollback()
     answers = []
