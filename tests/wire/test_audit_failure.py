@@ -1,7 +1,6 @@
 """No audit, no call: a log that cannot be written stops the gateway before the database hears of
 anything, and an answer whose outcome cannot be written is not sent."""
 
-import json
 import os
 import resource
 import signal

@@ -278,7 +278,7 @@ def check_vector(outcome, answers, rest):
 
 
 def test_a_vector_gets_its_answers_and_not_one_more(door):
-    """All cases of the codec's corpus through TLS, some at a time, as the timeouts are waited for."""
+    """All cases of the codec's corpus through TLS, some at a time: timeouts are waited for."""
     todo = list(vectors())
     assert len(todo) > 150
     wrong = []
@@ -388,7 +388,7 @@ def test_a_client_that_leaves_while_waiting_leaves_the_queue(door):
     slow.close()
 
     def outcomes():
-        found = [r for r in door.audit() if r["kind"] == "outcome" and r.get("reason") == "abandoned"]
+        found = [record for record in door.audit() if record.get("reason") == "abandoned"]
         return found if len(found) >= 2 else None
 
     for outcome in wait_until(outcomes, 10, "both outcomes"):
@@ -458,7 +458,11 @@ def test_every_open_socket_is_tls_or_loopback(door):
     listening = {port_of(local) for _, local, _, is_listening in found if is_listening}
     assert listening == {door.proxy_port, door.plain_port, door.status_port}
     assert {table for table, *_ in found} == {"tcp"}
-    remotes = {port_of(remote) for _, local, remote, l in found if not l and port_of(local) not in listening}
+    remotes = {
+        port_of(remote)
+        for _, local, remote, is_listening in found
+        if not is_listening and port_of(local) not in listening
+    }
     assert remotes <= {door.bed.port, door.issuer.port}, remotes
     assert door.bed.port in remotes
     # Each is proved: the database's own word for its side, handshakes for the door's, and the

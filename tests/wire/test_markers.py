@@ -59,8 +59,8 @@ services:
         select :mark as mark, :nonce as nonce, claims.sub, claims.sub = :mark as same,
                current_user as role, pg_catalog.current_setting('application_name') as application,
                pg_catalog.repeat(:mark || ' ', 20) as padding
-        from (select pg_catalog.current_setting('request.jwt.claims')::json ->> 'sub' as sub) claims,
-             pg_catalog.generate_series(1, 1500)
+        from (select pg_catalog.current_setting('request.jwt.claims')::json ->> 'sub' as sub)
+             claims, pg_catalog.generate_series(1, 1500)
       parameters: {mark: {type: text, from: claim.sub}, nonce: {type: text, from: path}}
       read_only: true
   - name: heavy
@@ -86,8 +86,8 @@ services:
       sql: >-
         select :mark as mark, :nonce as nonce, claims.sub, claims.sub = :mark as same,
                current_user as role, pg_catalog.current_setting('application_name') as application
-        from (select pg_catalog.current_setting('request.jwt.claims')::json ->> 'sub' as sub) claims,
-             pg_catalog.pg_sleep(:seconds)
+        from (select pg_catalog.current_setting('request.jwt.claims')::json ->> 'sub' as sub)
+             claims, pg_catalog.pg_sleep(:seconds)
       parameters:
         mark: {type: text, from: claim.sub}
         nonce: {type: text, from: path}

@@ -40,10 +40,15 @@ roles:
 """
 
 
+RUNNING = (
+    "select count(*) from pg_stat_activity where query like '%pg_sleep%'"
+    " and usename = 'app' and state = 'active'"
+)
+
+
 def with_slow(text, pool=""):
     text = text.replace("\nroles:\n", "\n" + SLOW_ROUTE, 1)
-    routes = "allow: [{routes: ["
-    text = text.replace(f"{routes}order, orders", f"{routes}slow, limited, order, orders")
+    text = text.replace("{routes: [order, orders", "{routes: [slow, limited, order, orders")
     return text.replace("  search_path:", f"  {pool}\n  search_path:", 1) if pool else text
 
 
@@ -184,11 +189,7 @@ def test_a_slow_call_and_a_waiting_one_survive_a_change_of_the_pool(bed, issuer,
 
     slow = threading.Thread(target=call, args=["/slow?seconds=4"])
     slow.start()
-    running = (
-        "select count(*) from pg_stat_activity"
-        " where query like '%pg_sleep%' and usename = 'app' and state = 'active'"
-    )
-    wait_until(lambda: bed.superuser_sql(running) == "1\n", 20, "the slow call in the database")
+    wait_until(lambda: bed.superuser_sql(RUNNING) == "1\n", 20, "the slow call in the database")
     waiting = [threading.Thread(target=call, args=["/slow?seconds=0.01"]) for _ in range(4)]
     for one in waiting:
         one.start()
@@ -267,11 +268,7 @@ def test_quit_lets_a_slow_call_finish_and_stop_does_not_wait(bed, issuer, gatewa
 
         slow = threading.Thread(target=call)
         slow.start()
-        running = (
-            "select count(*) from pg_stat_activity where query like '%pg_sleep%'"
-            " and usename = 'app' and state = 'active'"
-        )
-        wait_until(lambda: bed.superuser_sql(running) == "1\n", 20, "the slow call")
+        wait_until(lambda: bed.superuser_sql(RUNNING) == "1\n", 20, "the slow call")
         began = time.monotonic()
         process = served.process
         reaper = threading.Thread(target=process.wait)
