@@ -1,0 +1,239 @@
+"""Credentials from the doubles of EC2, ECS, EKS and STS become logins that PostgreSQL accepts."""
+
+import json
+import threading
+import urllib.parse
+
+import harness
+import pytest
+
+from bed.postgres import AccessKey, wait_until
+from doubles.aws import Container, InstanceMetadata, Reply, Sts
+
+ROLE = "arn:aws:iam::123456789012:role/"
+BUSY = Reply(503, "application/json", b"{}")
+
+
+@pytest.fixture
+def aws(bed):
+    """Makes doubles whose credentials PostgreSQL knows from the moment they are handed out."""
+    before = list(bed.keys)
+    made = []
+
+    def tell(session):
+        key = AccessKey(session.access_key_id, session.secret_access_key, session.session_token)
+        bed.set_keys([*bed.keys, key])
+
+    def make(kind, **options):
+        made.append(kind(on_mint=tell, **options))
+        return made[-1]
+
+    yield make
+    for double in made:
+        double.close()
+    bed.set_keys(before)
+
+
+def instance(aws, tmp_path):
+    double = aws(InstanceMetadata)
+    return double, double.environment(), "instance_metadata"
+
+
+def container(aws, tmp_path):
+    double = aws(Container)
+    double.authorization = "pod-identity-token"
+    token = tmp_path / "container-token"
+    token.write_text(double.authorization)
+    more = {"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(token)}
+    return double, {**double.environment(), **more}, "container"
+
+
+def web_identity(aws, tmp_path):
+    double = aws(Sts)
+    double.web_tokens.add("service.account.token")
+    token = tmp_path / "web-token"
+    token.write_text("service.account.token")
+    more = {"AWS_WEB_IDENTITY_TOKEN_FILE": str(token), "AWS_ROLE_ARN": ROLE + "pod"}
+    return double, {**double.environment(), **more}, "web_identity"
+
+
+def three_roles(aws, tmp_path):
+    double = aws(Sts)
+    key = AccessKey.fresh()
+    double.know(key.access_key_id, key.secret_access_key)
+    (tmp_path / "credentials").write_text(
+        f"[keys]\naws_access_key_id = {key.access_key_id}\n"
+        f"aws_secret_access_key = {key.secret_access_key}\n"
+    )
+    (tmp_path / "config").write_text(
+        f"[default]\nrole_arn = {ROLE}c\nsource_profile = b\n"
+        f"[profile b]\nrole_arn = {ROLE}b\nsource_profile = a\n"
+        f"[profile a]\nrole_arn = {ROLE}a\nsource_profile = keys\n"
+    )
+    more = {
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+    }
+    return double, {**double.environment(), **more}, "profile+assume_role"
+
+
+def logins(gateway):
+    return [r for r in gateway.audit() if r["kind"].startswith("login")]
+
+
+def identity(gateway):
+    return gateway.status("/status").json["aws_credentials"]
+
+
+def end_backends(bed):
+    """Has PostgreSQL end the gateway's connections, so that the next call needs a login."""
+    bed.superuser_sql(
+        "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'"
+    )
+    wait_until(
+        lambda: bed.superuser_sql("select count(*) from pg_stat_activity where usename = 'app'")
+        == "0\n",
+        20,
+        "the end of the backends",
+    )
+
+
+def read(gateway):
+    return gateway.get("/orders/2", gateway.mint("alice"))
+
+
+def read_until(gateway, status):
+    wait_until(lambda: read(gateway).status == status, 30, f"an answer of {status}")
+
+
+@pytest.mark.parametrize("source", [instance, container, web_identity, three_roles])
+def test_a_login_is_signed_with_the_sources_credentials(gateway, aws, tmp_path, source):
+    double, environment, name = source(aws, tmp_path)
+    one = gateway(environment=environment)
+    assert read(one).status == 200
+    session = double.minted[-1]
+    assert len(session.session_token) > 1500
+    event = logins(one)[-1]
+    assert event["access_key_id"] == session.access_key_id
+    assert event["credential_source"] == name
+    shown = identity(one)
+    assert shown == {
+        "state": "ready",
+        "source": name,
+        "expires": session.expires,
+        "last_error": None,
+    }
+    metrics = one.status("/metrics").body.decode()
+    line = 'sallyport_credential_expiry_seconds{service="shop",access="primary"} '
+    seconds = float(metrics.split(line, 1)[1].split("\n", 1)[0])
+    assert 3500 < seconds <= 3600
+
+
+def test_a_refresh_in_the_background_changes_the_next_login(gateway, aws, bed, tmp_path):
+    double, environment, _ = container(aws, tmp_path)
+    double.lifetime_s = 12
+    one = gateway(environment=environment)
+    assert read(one).status == 200
+    double.lifetime_s = 3600
+    wait_until(lambda: len(double.minted) == 2, 30, "the refresh")
+    wait_until(lambda: identity(one)["expires"] == double.minted[1].expires, 10, "its arrival")
+    first = AccessKey(double.minted[0].access_key_id, "", "")
+    bed.set_keys([key for key in bed.keys if key.access_key_id != first.access_key_id])
+    end_backends(bed)
+    read_until(one, 200)
+    assert logins(one)[-1]["access_key_id"] == double.minted[1].access_key_id
+    assert len(double.minted) == 2
+
+
+def test_while_a_refresh_fails_valid_credentials_go_on(gateway, aws, bed, tmp_path):
+    double, environment, _ = container(aws, tmp_path)
+    double.lifetime_s = 12
+    one = gateway(environment=environment)
+    assert read(one).status == 200
+    double.instead.extend([BUSY] * 1000)
+    wait_until(lambda: identity(one)["state"] == "stale", 30, "the failure of a refresh")
+    warnings = one.status("/status/ready").json["warnings"]
+    assert [w["reason"] for w in warnings] == ["aws_credentials"]
+    assert "status 503" in warnings[0]["detail"]
+    assert read(one).status == 200
+    wait_until(lambda: identity(one)["state"] == "failed", 40, "the end of the credentials")
+    assert read(one).status == 200  # a connection that is there needs no login
+    end_backends(bed)
+    read_until(one, 503)
+    assert logins(one)[-1]["kind"] == "login_failure"
+    assert logins(one)[-1]["reason"] == "aws_answer_status"
+    double.lifetime_s = 3600
+    double.instead.clear()
+    wait_until(lambda: identity(one)["state"] == "ready", 90, "the next attempt")
+    read_until(one, 200)
+
+
+def test_a_first_call_waits_for_the_first_credentials(gateway, aws, tmp_path):
+    double, environment, _ = container(aws, tmp_path)
+    asked, go_on, real = threading.Event(), threading.Event(), double.answer
+
+    def answer(request):
+        asked.set()
+        assert go_on.wait(30)
+        return real(request)
+
+    double.answer = answer
+    one = gateway(environment=environment)
+    assert asked.wait(30)
+    assert identity(one)["state"] == "waiting"
+    answers = []
+    caller = threading.Thread(target=lambda: answers.append(read(one)))
+    caller.start()
+    held = ("sallyport_client_connections 1\n", 'access="primary",state="login"} 6\n')
+    wait_until(
+        lambda: all(line in one.status("/metrics").body.decode() for line in held),
+        4,
+        "the caller, and logins that wait (each worker makes its routes ready)",
+    )
+    assert logins(one) == [] and answers == []
+    go_on.set()
+    caller.join(30)
+    assert answers[0].status == 200
+    assert {event["kind"] for event in logins(one)} == {"login"}
+
+
+def test_the_identity_of_the_node_never_takes_the_place_of_the_pods(gateway, aws, tmp_path):
+    sts, environment, _ = web_identity(aws, tmp_path)
+    node = aws(InstanceMetadata)
+    sts.refused_roles.add(ROLE + "pod")
+    one = gateway(environment={**environment, **node.environment()})
+    assert read(one).status == 503
+    assert node.requests == []
+    assert "AccessDenied" in identity(one)["last_error"]
+    sts.refused_roles.clear()
+    wait_until(lambda: identity(one)["state"] == "ready", 60, "the next attempt")
+    read_until(one, 200)
+
+
+def test_nothing_is_asked_where_no_service_logs_in_by_iam(gateway, aws, bed, issuer, tmp_path):
+    double, environment, _ = instance(aws, tmp_path)
+    lines = harness.config_for(bed, issuer).split("\n")
+    text = "\n".join(line for line in lines if "iam_auth" not in line)
+    assert "iam_auth" not in text
+    one = gateway(config=text.replace("//app@", "//nobody@"), environment=environment)
+    assert "aws_credentials" not in one.status("/status").json
+    assert double.requests == []
+
+
+def test_no_secret_stands_in_log_or_audit(gateway, aws, bed, tmp_path):
+    sts, environment, _ = three_roles(aws, tmp_path)
+    sts.lifetime_s = 9
+    sts.instead.append(Reply(500, "text/xml", b"a secret in an error page"))
+    one = gateway(environment=environment, node={"log_level": "debug"})
+    read_until(one, 200)
+    first = sts.minted[-1]
+    wait_until(lambda: len(sts.minted) >= 6, 40, "a refresh")
+    one.stop()
+    texts = [one.log_text()]
+    texts += [path.read_text(errors="replace") for path in one.audit_folder.rglob("*")]
+    secrets = [s for _, *pair in [(k, *v[:2]) for k, v in sts.known.items()] for s in pair if s]
+    assert len(secrets) >= 13
+    for secret in [*secrets, "a secret in an error page"]:
+        for form in (secret, urllib.parse.quote(secret, safe=""), json.dumps(secret)[1:-1]):
+            assert not any(form in text for text in texts)
+    assert any(first.access_key_id in text for text in texts)
