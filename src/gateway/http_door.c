@@ -167,7 +167,7 @@ static void refuse(struct http_client *c, err why)
             (struct http_header){VIEW("X-Request-Id"), view_str(call->request_id)};
         call->answer.header_count = 1;
     }
-    call_refuse(call, why);
+    pipeline_refuse(call, why);
     log_info("request_refused", why.fault->text, LOG_STR("request_id", call->request_id),
              LOG_STR("reason", why.fault->name));
     send_answer(c, call);

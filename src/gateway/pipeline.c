@@ -1,19 +1,13 @@
 #include "gateway/pipeline.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "audit/event.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "gateway/authorize.h"
 #include "gateway/problem.h"
+#include "gateway/result.h"
 
 enum {
-    ARENA_BLOCK_BYTES = 8 * 1024,
-    ARENA_MAX_BYTES = 64 * 1024 * 1024, /* the door's body limit bounds what is put here */
-    IDLE_CALLS_MAX = 256,
-    KEPT_BODY_BYTES = 64 * 1024,
     APPLICATION_NAME_BYTES = 63, /* NAMEDATALEN - 1; the server would cut it */
     RETRY_AFTER_S = 1,
     RATE_KEY_MAX_BYTES = 64 * 1024,
@@ -24,109 +18,8 @@ static const struct fault pipeline_rate_limited = {
     "too many requests; try again later", 429};
 static const struct fault pipeline_draining = {"draining", "the gateway is stopping",
                                                "the gateway is stopping; try again", 503};
-static const struct fault pipeline_no_row = {"not_found", "the statement returned no row",
-                                             "no such resource", 404};
 
-static const struct result_sink_ops sink_ops;
 static void on_finished(struct db_call *db, const struct db_outcome *outcome);
-
-/* ---- Birth and end ---- */
-
-struct call *call_new(struct worker *w, void (*answered)(struct call *call), void *door)
-{
-    struct list *node = list_pop_front(&w->idle_calls);
-    struct call *call;
-
-    if (node != NULL) {
-        call = LIST_ENTRY(node, struct call, link);
-        w->idle_call_count--;
-    } else {
-        call = calloc(1, sizeof *call);
-        if (call == NULL)
-            return NULL;
-        list_init(&call->link);
-        arena_init(&call->arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
-        buf_init(&call->answer.body, SIZE_MAX / 2);
-    }
-    call->worker = w;
-    call->answered = answered;
-    call->door = door;
-    call->started_ns = time_monotonic_ns();
-    call->snapshot = snapshot_acquire(w->snapshot);
-    snprintf(call->request_id, sizeof call->request_id, "%02x%02x%02x%02x%02x%02x%012llx",
-             w->gateway->boot[0], w->gateway->boot[1], w->gateway->boot[2], w->gateway->boot[3],
-             w->gateway->boot[4], w->index & 0xff,
-             (unsigned long long)(++w->requests & 0xffffffffffff));
-    w->calls++;
-    return call;
-}
-
-void call_free(struct call *call)
-{
-    struct worker *w = call->worker;
-    struct buf body = call->answer.body;
-
-    ENSURE(!call->running);
-    w->calls--;
-    known_caller_release(call->caller);
-    snapshot_release(call->snapshot);
-    arena_reset(&call->arena);
-    if (body.cap > KEPT_BODY_BYTES)
-        buf_clear(&body);
-    buf_reset(&body);
-    struct arena arena = call->arena;
-    *call = (struct call){.arena = arena};
-    call->answer.body = body;
-    list_init(&call->link);
-    if (w->idle_call_count < IDLE_CALLS_MAX) {
-        list_push_front(&w->idle_calls, &call->link);
-        w->idle_call_count++;
-        return;
-    }
-    arena_clear(&call->arena);
-    buf_clear(&call->answer.body);
-    free(call);
-}
-
-void call_abandon(struct call *call)
-{
-    call->door = NULL;
-    if (call->running)
-        db_call_abandon(&call->db);
-    else
-        call_free(call);
-}
-
-/* ---- Answers ---- */
-
-static void add_header(struct answer *a, struct view name, struct view value)
-{
-    ENSURE(a->header_count < ANSWER_HEADERS_MAX);
-    a->headers[a->header_count++] = (struct http_header){name, value};
-}
-
-static void answer_problem(struct call *call, const struct problem *problem)
-{
-    struct answer *a = &call->answer;
-
-    a->status = problem->status;
-    a->content_type = VIEW(PROBLEM_CONTENT_TYPE);
-    buf_reset(&a->body);
-    problem_write(&a->body, problem);
-    if (problem->retry_after_s > 0)
-        add_header(a, VIEW("Retry-After"),
-                   arena_printf(&call->arena, "%lld", (long long)problem->retry_after_s));
-}
-
-static void answer_fault(struct call *call, err why)
-{
-    struct problem p = problem_of(why.fault, view_str(call->request_id));
-
-    if (p.status == 503)
-        p.retry_after_s = RETRY_AFTER_S;
-    answer_problem(call, &p);
-}
-
 
 static struct audit_call audit_call_of(const struct call *call)
 {
@@ -193,7 +86,7 @@ static bool deny_fault(struct call *call, err why)
     return deny(call, why, view_str(why.fault->text), &p);
 }
 
-void call_refuse(struct call *call, err why)
+void pipeline_refuse(struct call *call, err why)
 {
     if (call->caller != NULL)
         (void)deny_fault(call, why);
@@ -208,7 +101,7 @@ static const struct view bearer_challenge = VIEW("Bearer realm=\"sallyport\"");
 /* RFC 6750 section 3: without a token only the scheme is named; with a bad one, the error. */
 static void add_challenge(struct call *call, bool token_given)
 {
-    add_header(&call->answer, VIEW("WWW-Authenticate"),
+    answer_add_header(&call->answer, VIEW("WWW-Authenticate"),
                token_given ? VIEW("Bearer realm=\"sallyport\", error=\"invalid_token\"")
                            : bearer_challenge);
 }
@@ -307,7 +200,7 @@ static bool find_route(struct call *call)
                                             call->request.path, call->match.allow);
         if (allow.len == 0)
             break;
-        add_header(&call->answer, VIEW("Allow"), allow);
+        answer_add_header(&call->answer, VIEW("Allow"), allow);
         return deny_fault(call, fail(&authorize_no_method));
     }
     case ROUTER_NO_PATH:
@@ -337,9 +230,9 @@ static void take_trace(struct call *call)
     struct view w3c = trace_id_of(r->traceparent, (struct view){NULL, 0});
     struct view id = w3c.data != NULL ? w3c : trace_id_of((struct view){NULL, 0}, r->amzn_trace_id);
 
-    add_header(&call->answer, VIEW("X-Request-Id"), view_str(call->request_id));
+    answer_add_header(&call->answer, VIEW("X-Request-Id"), view_str(call->request_id));
     if (w3c.data != NULL)
-        add_header(&call->answer, VIEW("traceparent"), r->traceparent);
+        answer_add_header(&call->answer, VIEW("traceparent"), r->traceparent);
     /* The outcome of a caller who left names it too, when the request's bytes are gone. */
     if (id.data != NULL)
         call->trace_id = arena_copy(&call->arena, id);
@@ -446,7 +339,7 @@ static void start(struct call *call)
     const struct compiled_route *r = call->route;
     const struct cached_decision *d = call->decision;
 
-    call->sink.ops = &sink_ops;
+    call->sink.ops = &result_as_json;
     call->db.statement = &r->statement;
     call->db.identity = (struct db_identity){
         .role = d->role->database_role,
@@ -505,100 +398,7 @@ bool pipeline_run(struct call *call, struct view body)
     return true;
 }
 
-/* ---- The result as JSON ---- */
-
-static struct call *call_of_sink(struct result_sink *sink)
-{
-    return CONTAINER_OF(sink, struct call, sink);
-}
-
-static bool on_columns(struct result_sink *sink, const struct column *columns, size_t count)
-{
-    struct call *call = call_of_sink(sink);
-
-    buf_reset(&call->answer.body);
-    return !failed(json_names_init(&call->names, &call->arena, columns, count));
-}
-
-static bool on_row(struct result_sink *sink, const struct cell *cells, size_t count)
-{
-    struct call *call = call_of_sink(sink);
-    struct buf *body = &call->answer.body;
-    enum result_shape shape = call->route->route->statement.result;
-    size_t limit = (size_t)call->route->route->service->max_response_bytes;
-
-    (void)count;
-    if (shape == RESULT_AFFECTED || shape == RESULT_NONE)
-        return true;
-    if (shape == RESULT_MANY)
-        buf_add_char(body, body->len == 0 ? '[' : ',');
-    json_add_row(body, &call->names, cells);
-    return !buf_failed(body) && body->len <= limit;
-}
-
-static const struct result_sink_ops sink_ops = {.columns = on_columns, .row = on_row};
-
-static void answer_result(struct call *call, const struct db_outcome *outcome)
-{
-    struct answer *a = &call->answer;
-
-    a->status = 200;
-    a->content_type = VIEW("application/json");
-    switch (call->route->route->statement.result) {
-    case RESULT_MANY:
-        buf_add_str(&a->body, a->body.len == 0 ? "[]" : "]");
-        break;
-    case RESULT_ONE:
-        if (a->body.len == 0)
-            answer_fault(call, fail(&pipeline_no_row));
-        break;
-    case RESULT_AFFECTED:
-        buf_reset(&a->body);
-        buf_add_str(&a->body, "{\"affected\":");
-        buf_add_u64(&a->body, outcome->completion.rows);
-        buf_add_char(&a->body, '}');
-        break;
-    case RESULT_NONE:
-        buf_reset(&a->body);
-        a->status = 204;
-        a->content_type = (struct view){NULL, 0};
-        break;
-    }
-}
-
-static void log_database_error(const struct call *call, const struct db_outcome *outcome)
-{
-    const struct database_error *e = outcome->reason;
-    unsigned line, column;
-
-    snapshot_sql_place(call->route, e->position, &line, &column);
-    log_warn("statement_failed", outcome->error.fault->text,
-             LOG_STR("request_id", call->request_id),
-             LOG_VIEW("service", call->route->route->service->name),
-             LOG_VIEW("route", call->route->route->name), LOG_STR("sqlstate", e->sqlstate),
-             LOG_INT("line", e->position > 0 ? line : 0), LOG_VIEW("error", e->message));
-}
-
-static void answer_database_error(struct call *call, const struct db_outcome *outcome)
-{
-    const struct database_error *e = outcome->reason;
-    struct problem p = problem_of(outcome->error.fault, view_str(call->request_id));
-
-    if (is_fault(outcome->error, &db_refused)) {
-        struct sqlstate_answer answer = sqlstate_answer(e->sqlstate, true);
-        p.status = answer.status;
-        p.retry_after_s = answer.retry_after_s;
-        p.detail = answer.detail != NULL ? view_str(answer.detail) : (struct view){NULL, 0};
-        p.sqlstate = view_str(e->sqlstate);
-        if (call->route->route->statement.expose_errors) {
-            p.message = e->message;
-            p.hint = e->hint;
-        }
-    }
-    if (p.status >= 500)
-        log_database_error(call, outcome);
-    answer_problem(call, &p);
-}
+/* ---- The end of a call ---- */
 
 static void record_outcome(struct call *call, const struct db_outcome *outcome)
 {
@@ -653,11 +453,11 @@ static void on_finished(struct db_call *db, const struct db_outcome *outcome)
     if (is_fault(outcome->error, &db_unsent))
         answer_fault(call, fail(&audit_unavailable));
     else if (outcome->reason != NULL)
-        answer_database_error(call, outcome);
+        result_answer_error(call, outcome);
     else if (failed(outcome->error))
         answer_fault(call, outcome->error);
     else
-        answer_result(call, outcome);
+        result_answer(call, outcome);
     metric_observe(call->worker->metrics, call->route->database_seconds, outcome->database_ns);
     count_request(call);
     record_outcome(call, outcome);
