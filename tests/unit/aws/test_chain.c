@@ -227,6 +227,27 @@ static void a_clock_that_was_set_forward_brings_a_refresh(void **state)
     bed_refuses(b, &aws_credentials_expired);
 }
 
+static void a_file_rewritten_during_an_attempt_waits_for_its_end(void **state)
+{
+    struct bed *b = *state;
+
+    bed_set_files(b);
+    bed_file(b, "credentials",
+             "[default]\nrole_arn = " BED_ROLE "a\nsource_profile = default\n"
+             "aws_access_key_id = AKIAOLD\naws_secret_access_key = s\n");
+    bed_begin(b);
+    bed_file(b, "credentials",
+             "[default]\naws_access_key_id = AKIANEW\naws_secret_access_key = s\n");
+    bed_pass(b, 2);
+    bed_tick(b);
+    assert_int_equal(b->net.started, 1);
+    assert_int_equal(bed_status(b).state, CHAIN_WAITING);
+    bed_answer(b, 200, bed_xml(b, "AssumeRole", "ASIAROLE", 3600));
+    bed_serves(b, "profile+assume_role", "ASIAROLE");
+    bed_tick(b);
+    bed_serves(b, "profile", "AKIANEW");
+}
+
 /* Once a source has served, another that turns up does not take its place. */
 static void the_source_stays(void **state)
 {
@@ -359,6 +380,7 @@ int main(void)
         T(attempts_after_failures_come_ever_later_but_come),
         T(what_has_ended_on_arrival_is_not_taken),
         T(a_clock_that_was_set_forward_brings_a_refresh),
+        T(a_file_rewritten_during_an_attempt_waits_for_its_end),
         T(the_source_stays),
         T(bad_answers_of_a_container_are_refused),
         T(a_refusal_of_sts_reaches_the_status_in_its_own_words),
