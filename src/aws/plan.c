@@ -31,6 +31,7 @@ const char *aws_source_name(enum aws_source source)
     return names[source];
 }
 
+PRINTF_LIKE(3, 0)
 static void say(struct aws_verdict *v, enum aws_verdict_kind kind, const char *format, va_list args)
 {
     v->kind = kind;
