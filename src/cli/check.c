@@ -50,8 +50,8 @@ static bool wants_bundle(const struct endpoint *e)
            (view_is(e->sslrootcert, "rds") || view_is(e->sslrootcert, "rds+system"));
 }
 
-/* What stops a start, though no file says anything wrong.  A YAML file that is checked by itself may
- * be meant for another node: there it is a warning. */
+/* What stops a start, though no file says anything wrong.  A YAML file that is checked by itself
+ * may be meant for another node: there it is a warning. */
 static void check_bundle(struct check *c, const char *path, const struct entities *all,
                          enum severity severity)
 {

@@ -1,4 +1,4 @@
-"""What the escape tests call, and how they look at a caller's identity; escapes.sql has the rest."""
+"""What the escape tests call, and how they see a caller's identity; escapes.sql has the rest."""
 
 import harness
 import served
