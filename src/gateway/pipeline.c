@@ -338,16 +338,17 @@ static void start(struct call *call)
 {
     const struct compiled_route *r = call->route;
     const struct cached_decision *d = call->decision;
+    const struct route_role *as = &r->roles[d->role_index];
 
     call->sink.ops = &result_as_json;
-    call->db.statement = &r->statement;
+    call->db.statement = snapshot_statement(r, as);
     call->db.identity = (struct db_identity){
         .role = d->role->database_role,
         .claims = d->claims,
         .application_name = call->db.identity.application_name,
         .search_path = r->search_path,
         .statement_timeout = r->timeout_text,
-        .prepared_key = r->roles[d->role_index].prepared_key,
+        .prepared_key = as->prepared_key,
     };
     call->db.sink = &call->sink;
     call->db.max_rows = r->max_rows;

@@ -4,25 +4,33 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "gateway/proof.h"
 
-enum { AT_ONCE = 8, RETRY_NS = 2000000000 };
+enum { AT_ONCE = 8, PROOF_TIMEOUT_MS = 10000, REST_FACTOR = 20 };
+static const int64_t retry_ns = 2000000000;
+static const int64_t rest_ns = 15000000000;
 
 struct prepare_run {
     struct worker *worker;
     struct snapshot *snapshot;
     size_t service, route, role; /* the next to prepare */
     size_t running;
+    size_t at_once; /* one when something went wrong: a pool may have no room for more */
     size_t prepared;
     size_t refused;
     int64_t not_before_ns;
-    bool told;
+    int64_t began_ns;
+    bool told;  /* every statement was prepared: from now on only the proofs are made anew */
     bool ended;  /* nothing left to start */
     bool freed;  /* by its owner; the last call in flight frees the memory */
 };
 
+/* A route and a role: first prepared, then proved. */
 struct prepare_item {
     struct db_call db;
     struct result_sink sink;
+    struct proof proof;
+    struct view names; /* proof_question's parameter */
     struct prepare_run *run;
     const struct compiled_route *route;
     size_t service, route_index, role;
@@ -70,85 +78,6 @@ static void release(struct prepare_run *run)
     free(run);
 }
 
-static void summarise(struct prepare_run *run)
-{
-    if (!run->ended || run->running > 0 || run->told)
-        return;
-    run->told = true;
-    log_notice("statements_prepared", "the statements were prepared as the roles that may run them",
-               LOG_INT("prepared", (int64_t)run->prepared),
-               LOG_INT("refused", (int64_t)run->refused));
-}
-
-/* Not reached: from the earliest such pair again. */
-static void try_later(struct prepare_run *run, const struct prepare_item *item)
-{
-    bool earlier = item->service != run->service ? item->service < run->service
-                   : item->route_index != run->route ? item->route_index < run->route
-                                                     : item->role < run->role;
-
-    if (earlier) {
-        run->service = item->service;
-        run->route = item->route_index;
-        run->role = item->role;
-    }
-    run->ended = false;
-    run->not_before_ns = time_monotonic_ns() + RETRY_NS;
-}
-
-static void on_finished(struct db_call *db, const struct db_outcome *outcome)
-{
-    struct prepare_item *item = CONTAINER_OF(db, struct prepare_item, db);
-    struct prepare_run *run = item->run;
-
-    run->running--;
-    if (!failed(outcome->error)) {
-        run->prepared++;
-    } else if (outcome->reason != NULL) {
-        report(run, item, outcome);
-    } else {
-        try_later(run, item);
-    }
-    free(item);
-    if (run->freed) {
-        release(run);
-        return;
-    }
-    summarise(run);
-    prepare_tick(run);
-}
-
-static bool start_item(struct prepare_run *run, const struct compiled_route *r)
-{
-    const struct role *role = &run->snapshot->entities.roles[run->role];
-    struct prepare_item *item = calloc(1, sizeof *item);
-
-    if (item == NULL)
-        return false;
-    item->run = run;
-    item->route = r;
-    item->service = run->service;
-    item->route_index = run->route;
-    item->role = run->role;
-    item->sink.ops = &no_rows;
-    item->db = (struct db_call){
-        .statement = &r->statement,
-        .identity = {.role = role->database_role,
-                     .claims = VIEW("{}"),
-                     .application_name = VIEW("sallyport prepare"),
-                     .search_path = r->search_path,
-                     .statement_timeout = r->timeout_text,
-                     .prepared_key = r->roles[run->role].prepared_key},
-        .sink = &item->sink,
-        .timeout_ms = r->timeout_ms,
-        .finished = on_finished,
-        .prepare_only = true,
-    };
-    run->running++;
-    db_call_start(&item->db, r->broker, &run->worker->db);
-    return true;
-}
-
 static bool covers(const struct role *role, const struct compiled_route *r)
 {
     if (!strings_have(role->services, r->route->service->name))
@@ -161,7 +90,7 @@ static bool covers(const struct role *role, const struct compiled_route *r)
     return false;
 }
 
-/* Moves to the next pair of a route and a role; false at the end. */
+/* Moves to the next pair of a route and a role; NULL at the end. */
 static const struct compiled_route *current(struct prepare_run *run)
 {
     const struct entities *all = &run->snapshot->entities;
@@ -183,11 +112,224 @@ static const struct compiled_route *current(struct prepare_run *run)
     return NULL;
 }
 
+static void rewind_run(struct prepare_run *run)
+{
+    run->service = run->route = run->role = 0;
+}
+
+static void summarise(struct prepare_run *run)
+{
+    const struct compiled_route *r;
+    int64_t clean = 0, not_clean = 0;
+
+    rewind_run(run);
+    for (; (r = current(run)) != NULL; run->role++) {
+        bool proved = atomic_load_explicit(&r->roles[run->role].proved, memory_order_relaxed);
+        clean += proved;
+        not_clean += r->clean_text && !proved;
+    }
+    log_notice("statements_prepared", "the statements were prepared as the roles that may run them",
+               LOG_INT("prepared", (int64_t)run->prepared),
+               LOG_INT("refused", (int64_t)run->refused), LOG_INT("clean", clean),
+               LOG_INT("not_clean", not_clean));
+}
+
+/* After the last pair: rests, then all proofs anew. */
+static void end_pass(struct prepare_run *run)
+{
+    if (!run->ended || run->running > 0)
+        return;
+    if (!run->told)
+        summarise(run);
+    run->told = true;
+    run->at_once = 1;
+    run->ended = false;
+    rewind_run(run);
+    int64_t now_ns = time_monotonic_ns(), took_ns = now_ns - run->began_ns;
+    run->not_before_ns = now_ns + (took_ns * REST_FACTOR > rest_ns ? took_ns * REST_FACTOR
+                                                                    : rest_ns);
+    run->began_ns = 0;
+}
+
+/* Not reached: from the earliest such pair again. */
+static void try_later(struct prepare_run *run, const struct prepare_item *item)
+{
+    bool earlier = item->service != run->service ? item->service < run->service
+                   : item->route_index != run->route ? item->route_index < run->route
+                                                     : item->role < run->role;
+
+    if (earlier) {
+        run->service = item->service;
+        run->route = item->route_index;
+        run->role = item->role;
+    }
+    run->ended = false;
+    run->at_once = 1;
+    run->not_before_ns = time_monotonic_ns() + retry_ns;
+}
+
+static void end_item(struct prepare_item *item)
+{
+    struct prepare_run *run = item->run;
+
+    run->running--;
+    proof_clear(&item->proof);
+    free(item);
+    if (run->freed) {
+        release(run);
+        return;
+    }
+    end_pass(run);
+    prepare_tick(run);
+}
+
+/* ---- The proof ---- */
+
+static bool needs_proof(const struct compiled_route *r)
+{
+    return r->clean_text && r->relations.data != NULL;
+}
+
+/* Told once, and again when it changes. */
+static void conclude(const struct prepare_item *item, struct view against)
+{
+    struct prepare_run *run = item->run;
+    struct route_role *as = &item->route->roles[item->role];
+    bool proved = against.data == NULL;
+    bool before = atomic_exchange_explicit(&as->proved, proved, memory_order_acq_rel);
+
+    if (run->told && before == proved)
+        return;
+    if (!proved)
+        log_info("statement_not_clean",
+                 "a read may leave a trace: its session is reset after each call",
+                 LOG_VIEW("service", item->route->route->service->name),
+                 LOG_VIEW("route", item->route->route->name),
+                 LOG_VIEW("role", run->snapshot->entities.roles[item->role].name),
+                 LOG_VIEW("reason", against));
+    else if (run->told)
+        log_info("statement_clean", "a read leaves no trace any more",
+                 LOG_VIEW("service", item->route->route->service->name),
+                 LOG_VIEW("route", item->route->route->name),
+                 LOG_VIEW("role", run->snapshot->entities.roles[item->role].name));
+}
+
+static void on_proof_finished(struct db_call *db, const struct db_outcome *outcome)
+{
+    struct prepare_item *item = CONTAINER_OF(db, struct prepare_item, db);
+
+    if (item->proof.against.data != NULL)
+        conclude(item, item->proof.against);
+    else if (!failed(outcome->error))
+        conclude(item, (struct view){NULL, 0});
+    else if (outcome->reason != NULL)
+        conclude(item, outcome->reason->message.data != NULL
+                           ? outcome->reason->message
+                           : view_str(outcome->reason->sqlstate));
+    else if (is_fault(outcome->error, &db_too_many_rows) ||
+             is_fault(outcome->error, &db_result_too_large) ||
+             is_fault(outcome->error, &db_timeout))
+        conclude(item, view_str(outcome->error.fault->text));
+    else
+        try_later(item->run, item);
+    end_item(item);
+}
+
+static struct db_call call_of(const struct prepare_item *item)
+{
+    const struct compiled_route *r = item->route;
+
+    return (struct db_call){
+        .identity = {.role = item->run->snapshot->entities.roles[item->role].database_role,
+                     .claims = VIEW("{}"),
+                     .application_name = VIEW("sallyport prepare"),
+                     .search_path = r->search_path},
+    };
+}
+
+static void prove(struct prepare_item *item)
+{
+    item->names = item->route->relations;
+    item->db = call_of(item);
+    item->db.statement = &proof_question;
+    item->db.identity.statement_timeout = VIEW("10000");
+    item->db.identity.prepared_key = item->route->roles[item->role].proof_key;
+    item->db.values = &item->names;
+    item->db.sink = &item->proof.sink;
+    item->db.max_rows = PROOF_MAX_ROWS;
+    item->db.timeout_ms = PROOF_TIMEOUT_MS;
+    item->db.finished = on_proof_finished;
+    db_call_start(&item->db, item->route->broker, &item->run->worker->db);
+}
+
+/* ---- Preparing ---- */
+
+static void on_prepared(struct db_call *db, const struct db_outcome *outcome)
+{
+    struct prepare_item *item = CONTAINER_OF(db, struct prepare_item, db);
+    struct prepare_run *run = item->run;
+
+    if (!failed(outcome->error)) {
+        run->prepared++;
+        if (!run->freed && needs_proof(item->route)) {
+            prove(item);
+            return;
+        }
+    } else if (outcome->reason != NULL) {
+        report(run, item, outcome);
+    } else {
+        try_later(run, item);
+    }
+    end_item(item);
+}
+
+static void prepare(struct prepare_item *item)
+{
+    const struct compiled_route *r = item->route;
+
+    item->db = call_of(item);
+    item->db.statement = &r->statement;
+    item->db.identity.statement_timeout = r->timeout_text;
+    item->db.identity.prepared_key = r->roles[item->role].prepared_key;
+    item->db.sink = &item->sink;
+    item->db.timeout_ms = r->timeout_ms;
+    item->db.finished = on_prepared;
+    item->db.prepare_only = true;
+    db_call_start(&item->db, r->broker, &item->run->worker->db);
+}
+
+static bool start_item(struct prepare_run *run, const struct compiled_route *r)
+{
+    if (run->told && !needs_proof(r))
+        return true;
+    struct prepare_item *item = calloc(1, sizeof *item);
+
+    if (item == NULL)
+        return false;
+    item->run = run;
+    item->route = r;
+    item->service = run->service;
+    item->route_index = run->route;
+    item->role = run->role;
+    item->sink.ops = &no_rows;
+    proof_init(&item->proof);
+    run->running++;
+    if (run->told)
+        prove(item);
+    else
+        prepare(item);
+    return true;
+}
+
 void prepare_tick(struct prepare_run *run)
 {
-    if (run->ended || time_monotonic_ns() < run->not_before_ns)
+    int64_t now_ns = time_monotonic_ns();
+
+    if (run->ended || now_ns < run->not_before_ns)
         return;
-    while (run->running < AT_ONCE) {
+    if (run->began_ns == 0)
+        run->began_ns = now_ns;
+    while (run->running < run->at_once) {
         const struct compiled_route *r = current(run);
         if (r == NULL) {
             run->ended = true;
@@ -197,7 +339,7 @@ void prepare_tick(struct prepare_run *run)
             return;
         run->role++;
     }
-    summarise(run);
+    end_pass(run);
 }
 
 struct prepare_run *prepare_new(struct worker *w, struct snapshot *s)
@@ -207,6 +349,7 @@ struct prepare_run *prepare_new(struct worker *w, struct snapshot *s)
     if (run == NULL)
         return NULL;
     run->worker = w;
+    run->at_once = AT_ONCE;
     run->snapshot = snapshot_acquire(s);
     return run;
 }

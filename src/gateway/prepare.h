@@ -1,8 +1,13 @@
 /*
  * Prepares every statement of a snapshot once as each role that may run it, so that a mistake in a
  * statement or a missing grant is reported at start, with route, role and position, and not by the
- * first caller.  Executes nothing.  Runs on one worker, in the background; tries again later while
- * a database cannot be reached.
+ * first caller.  Then proves of each read, as that role, that it leaves no trace (proof.h); until
+ * then its session is reset after it.  Executes no statement of a route.  Runs on one worker, in
+ * the background; tries again later while a database cannot be reached.
+ *
+ * What was proved is proved anew all the time, since a view or a policy may be changed: a quarter
+ * of a minute after the last time, or later where the proofs would take more than a twentieth of
+ * one connection.  While the catalog cannot be asked, what is known of it stands.
  */
 #ifndef SALLYPORT_GATEWAY_PREPARE_H
 #define SALLYPORT_GATEWAY_PREPARE_H

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "crypto/hash.h"
+#include "gateway/proof.h"
 #include "net/net.h"
 #include "pg/value.h"
 
@@ -165,16 +166,16 @@ static void hash_part(struct sha256 *h, struct view v)
     sha256_add(h, v);
 }
 
-static void prepared_key(const struct compiled_route *r, struct view database_role,
-                         uint8_t out[DB_KEY_BYTES])
+static void prepared_key(const struct db_statement *s, struct view database_role,
+                         struct view search_path, uint8_t out[DB_KEY_BYTES])
 {
     struct sha256 h = {0};
 
     sha256_init(&h);
-    hash_part(&h, r->named.text);
-    hash_part(&h, view_of(r->statement.types, r->statement.parameter_count * sizeof(uint32_t)));
+    hash_part(&h, s->sql);
+    hash_part(&h, view_of(s->types, s->parameter_count * sizeof(uint32_t)));
     hash_part(&h, database_role);
-    hash_part(&h, r->search_path);
+    hash_part(&h, search_path);
     sha256_end(&h, out);
     sha256_clear(&h);
 }
@@ -220,9 +221,34 @@ static void compile_roles(struct compiler *c, struct compiled_route *r, const st
     for (size_t i = 0; i < all->role_count; i++) {
         if (!strings_have(all->roles[i].services, r->route->service->name))
             continue;
-        prepared_key(r, all->roles[i].database_role, roles[i].prepared_key);
+        struct view as = all->roles[i].database_role;
+        prepared_key(&r->statement, as, r->search_path, roles[i].prepared_key);
+        prepared_key(&proof_question, as, r->search_path, roles[i].proof_key);
+        atomic_init(&roles[i].proved, r->clean_text && r->relations.data == NULL);
         roles[i].target = render_target(c, r, e, &all->roles[i]);
     }
+}
+
+/* A write may fire triggers, and what those do no parser sees; a read is clean when proved. */
+static void compile_cleanness(struct compiler *c, struct compiled_route *r)
+{
+    r->clean_text = r->analysis.leaves_no_trace && r->analysis.reads_only;
+    r->statement.reset_after = true;
+    r->statement.shareable = false;
+    r->clean = r->statement;
+    r->clean.reset_after = false;
+    r->clean.shareable = r->statement.read_only && !r->statement.explicit_transaction &&
+                         r->route->service->pool.shared_depth > 1;
+    if (!r->clean_text || r->analysis.relation_count == 0)
+        return;
+    r->relations = proof_relations(&c->s->arena, &r->analysis);
+    c->no_memory |= r->relations.data == NULL;
+}
+
+const struct db_statement *snapshot_statement(const struct compiled_route *r,
+                                              const struct route_role *as)
+{
+    return atomic_load_explicit(&as->proved, memory_order_acquire) ? &r->clean : &r->statement;
 }
 
 static void compile_metrics(struct compiler *c, struct compiled_route *r)
@@ -262,10 +288,7 @@ static void compile_route(struct compiler *c, const struct compiled_service *cs,
     r->statement.parameter_count = r->named.name_count;
     r->statement.read_only = st->read_only;
     r->statement.explicit_transaction = !r->analysis.implicit_safe;
-    /* A write may fire triggers, and what those do no parser sees. */
-    r->statement.reset_after = !r->analysis.leaves_no_trace || !r->analysis.reads_only;
-    r->statement.shareable = st->read_only && !r->statement.reset_after &&
-                             !r->statement.explicit_transaction && s->pool.shared_depth > 1;
+    compile_cleanness(c, r);
     compile_roles(c, r, e);
     compile_metrics(c, r);
 }

@@ -1,6 +1,7 @@
 /*
  * A configuration made ready to serve: routes with their statements analysed and rewritten, the
- * router, the issuers, the brokers.  Immutable, counted by reference, swapped whole at a reload.
+ * router, the issuers, the brokers.  Immutable but for what is known of the database (`proved`),
+ * counted by reference, swapped whole at a reload.
  */
 #ifndef SALLYPORT_GATEWAY_SNAPSHOT_H
 #define SALLYPORT_GATEWAY_SNAPSHOT_H
@@ -23,6 +24,9 @@
 /* A route as one role runs it. */
 struct route_role {
     uint8_t prepared_key[DB_KEY_BYTES];
+    uint8_t proof_key[DB_KEY_BYTES]; /* of proof_question, as this role */
+    /* The catalog was asked, and nothing that the statement reaches leaves a trace. */
+    _Atomic bool proved;
     struct view target; /* the audit's fragment */
 };
 
@@ -32,13 +36,16 @@ struct compiled_route {
     struct sql_analysis analysis;
     const struct parameter_type *types;
     const size_t *order; /* order[n]: which of the route's parameters is $(n+1) */
-    struct db_statement statement;
+    struct db_statement statement; /* until it is proved: resets the session, shares none */
+    struct db_statement clean;     /* the same, of a text that leaves no trace */
+    bool clean_text;
+    struct view relations; /* that the proof asks for; absent: nothing to prove */
     struct broker *broker; /* NULL in a snapshot that only checks */
     struct view search_path;
     struct view timeout_text; /* milliseconds */
     int64_t timeout_ms;
     uint32_t max_rows;
-    const struct route_role *roles; /* one for each role of the entities, in their order */
+    struct route_role *roles; /* one for each role of the entities, in their order */
     struct metric_set *requests;    /* by status */
     struct metric request_seconds;
     struct metric database_seconds;
@@ -84,6 +91,10 @@ void snapshot_release(struct snapshot *s);
 
 /* The compiled form of a route of this snapshot. */
 const struct compiled_route *snapshot_route(const struct snapshot *s, const struct route *route);
+
+/* The statement as the role may run it now. */
+const struct db_statement *snapshot_statement(const struct compiled_route *r,
+                                              const struct route_role *as);
 
 /* Where in the file the statement's character stands, for a message; column 0: unknown. */
 void snapshot_sql_place(const struct compiled_route *r, uint32_t position, unsigned *line,

@@ -13,6 +13,9 @@ enum {
     TICK_MS = 100,
     TOKENS_MAX = 4096, /* verified tokens kept by a worker */
     FLUSH_ROUNDS_MAX = 64,
+    /* sql_analyse wants 4 MiB (prepare.c), twice that with the sanitizers' frames.  libuv's own
+     * choice is the process's limit, or 2 MiB where there is none. */
+    STACK_BYTES = 8 * 1024 * 1024,
 };
 
 struct retired_broker {
@@ -388,7 +391,10 @@ static void run(void *arg)
 
 err worker_start(struct worker *w)
 {
-    return uv_thread_create(&w->thread, run, w) == 0 ? OK : fail(&fault_out_of_memory);
+    const uv_thread_options_t options = {UV_THREAD_HAS_STACK_SIZE, STACK_BYTES};
+
+    return uv_thread_create_ex(&w->thread, &options, run, w) == 0 ? OK
+                                                                  : fail(&fault_out_of_memory);
 }
 
 void worker_join(struct worker *w)
