@@ -191,6 +191,8 @@ static err add_credential_source(struct aws_planner *p, struct view profile, str
     bool found = false;
     err e = OK;
 
+    if (p->plan->count == AWS_PLAN_STEPS_MAX)
+        return too_long(p);
     if (view_is(source, "Environment"))
         e = aws_plan_environment(p, &found);
     else if (view_is(source, "EcsContainer"))

@@ -369,8 +369,11 @@ static err on_complete(struct backend *b, struct db_call *call, struct view body
 static err on_error(struct backend *b, struct view body)
 {
     struct database_error error;
+    bool fatal = false;
 
-    TRY(pg_read_error(body, &error, &b->doomed));
+    TRY(pg_read_error(body, &error, &fatal));
+    /* Never taken back: a cancel astray is not made good by an ordinary error. */
+    b->doomed |= fatal;
     b->head.error = pg_copy_error(&b->error_arena, &error);
     b->head.has_error = true;
     b->head.failed_in = b->head.phase;

@@ -3,6 +3,7 @@ serves the next caller, who never feels the cancel that was meant for another.""
 
 import random
 import socket
+import threading
 
 import pytest
 
@@ -26,10 +27,10 @@ def one_connection(gateway, bed, issuer):
     return gateway(config=served.config(bed, issuer, [service]), node={"workers": 2})
 
 
-def sleeping(bed):
+def sleeping(bed, login="app"):
     """Whether the statement runs now."""
     count = bed.superuser_sql(
-        "select count(*) from pg_stat_activity where state = 'active' and usename = 'app'"
+        f"select count(*) from pg_stat_activity where state = 'active' and usename = '{login}'"
         " and query like '%pg_sleep($1)%'"
     )
     return int(count) > 0
@@ -84,3 +85,99 @@ def test_no_cancel_reaches_the_next_caller(one_connection, bed):
         if r["kind"] == "outcome" and r.get("sqlstate") and r["status"] != 499
     ]
     assert refused == []
+
+
+class Passage:
+    """Carries connections to the database; while `losing`, a new one is closed at its first
+    bytes."""
+
+    def __init__(self, port):
+        self.port_there = port
+        self.losing = False
+        self.lost = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                here = self.listener.accept()[0]
+            except OSError:
+                return
+            if self.losing:
+                here.recv(4096)
+                here.close()
+                self.lost += 1
+                continue
+            there = socket.create_connection(("127.0.0.1", self.port_there))
+            for pair in ((here, there), (there, here)):
+                threading.Thread(target=self.carry, args=pair, daemon=True).start()
+
+    def carry(self, source, target):
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+@pytest.fixture
+def passage(bed):
+    made = Passage(bed.port)
+    yield made
+    made.listener.close()
+
+
+@pytest.fixture
+def roundabout(bed):
+    """A login by password, since a token is signed for the database's own port."""
+    hba = bed.data / "pg_hba.conf"
+    text = hba.read_text()
+    bed.superuser_sql(
+        "create role roundabout login noinherit password 'ring road' in role orders_reader"
+    )
+    hba.write_text("hostssl all roundabout 127.0.0.1/32 scram-sha-256\n" + text)
+    bed.superuser_sql("select pg_reload_conf()")
+    yield "roundabout"
+    hba.write_text(text)
+    bed.superuser_sql("select pg_reload_conf()")
+
+
+def test_a_connection_whose_cancel_went_astray_serves_nobody_else(
+    gateway, bed, issuer, passage, roundabout
+):
+    failing = "select 1 / pg_catalog.length(pg_catalog.pg_sleep($1)::text) as done"
+    routes = [
+        served.route("sleep", failing.replace("$1", ":seconds"), parameters=SECONDS),
+        served.route("who", WHO),
+    ]
+    service = served.service(
+        bed,
+        routes,
+        url=f"postgres://{roundabout}@127.0.0.1:{passage.port}/{bed.database}",
+        password="{vault://env/RING_PASSWORD}",
+        pool={"max_connections": 1},
+    )
+    running = gateway(
+        config=served.config(bed, issuer, [service]),
+        node={"workers": 1},
+        environment={"RING_PASSWORD": "ring road"},
+    )
+    token = running.mint("alice")
+    first = running.get("/who", token).json[0]["pid"]
+
+    def cancel_will_be_lost():
+        wait_until(lambda: sleeping(bed, roundabout), 20, "the statement")
+        passage.losing = True
+
+    leave_while(running, 2, token, cancel_will_be_lost)
+    wait_until(lambda: passage.lost, 20, "the cancel's connection")
+    assert sleeping(bed, roundabout)
+    passage.losing = False
+    # The statement ends with an ordinary error; for all that is known the cancel still arrives.
+    wait_until(lambda: not sleeping(bed, roundabout), 20, "the end of the statement")
+    answer = running.get("/who", token)
+    assert answer.status == 200, answer.body
+    assert answer.json[0]["pid"] != first

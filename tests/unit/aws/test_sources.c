@@ -381,6 +381,26 @@ static void a_loop_without_end_is_cut(void **state)
     assert_contains(bed_status(b).detail, "longer than 16");
 }
 
+static void a_chain_of_as_many_roles_as_steps_has_no_room_for_its_source(void **state)
+{
+    char text[4096] = "";
+    struct bed *b = *state;
+    size_t n = 0;
+
+    for (int i = 0; i < 15; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n,
+                              "[profile p%d]\nrole_arn = r\nsource_profile = p%d\n", i, i + 1);
+    snprintf(text + n, sizeof text - n,
+             "[profile p15]\nrole_arn = r\ncredential_source = EcsContainer\n");
+    bed_set_files(b);
+    bed_set("AWS_PROFILE", "p0");
+    bed_set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/c");
+    bed_file(b, "config", text);
+    bed_begin(b);
+    bed_refuses(b, &aws_profile_unusable);
+    assert_contains(bed_status(b).detail, "longer than 16");
+}
+
 static void a_rewritten_credentials_file_is_used_at_once(void **state)
 {
     struct bed *b = *state;
@@ -421,6 +441,7 @@ int main(void)
         T(a_profile_that_cannot_work_says_why),
         T(a_file_that_may_not_be_read_is_named),
         T(a_loop_without_end_is_cut),
+        T(a_chain_of_as_many_roles_as_steps_has_no_room_for_its_source),
         T(a_rewritten_credentials_file_is_used_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
