@@ -5,12 +5,13 @@
 #include <string.h>
 
 #include "audit/event.h"
+#include "audit/shipped.h"
 #include "audit/verify.h"
 #include "cli/audit.h"
 #include "cli/cli.h"
 
 static const char help[] =
-    "usage: sallyport audit verify  [--dir DIR] [--public-key FILE]\n"
+    "usage: sallyport audit verify  [--dir DIR] [--public-key FILE] [--anchors FILE]\n"
     "       sallyport audit show    [--dir DIR] [--since TIME] [--kind KIND] [--subject S] [--json]\n"
     "       sallyport audit explain [--dir DIR] REQUEST-ID\n"
     "       sallyport audit fields\n"
@@ -27,6 +28,8 @@ static const char help[] =
     "                     audit_directory of the configuration\n"
     "  -c FILE            the configuration, sallyport.conf\n"
     "  --public-key FILE  default: anchor.pub in DIR; better a copy kept elsewhere\n"
+    "  --anchors FILE     a copy of anchors that was kept elsewhere: each must still be in DIR, which\n"
+    "                     shows the end of the log cut off together with its anchors\n"
     "  --since TIME       2026-01-02T03:04 or its beginning (UTC), or an age: 90s, 10m, 2h, 7d\n"
     "  --kind KIND        intent, outcome, auth_failure, denial, login, login_failure,\n"
     "                     config_change, start, stop\n"
@@ -34,11 +37,12 @@ static const char help[] =
     "  --json             the records as they stand in the files\n"
     "  --help             this text\n";
 
-enum option_code { DIRECTORY = 256, PUBLIC_KEY, SINCE, KIND, SUBJECT, AS_JSON };
+enum option_code { DIRECTORY = 256, PUBLIC_KEY, ANCHORS, SINCE, KIND, SUBJECT, AS_JSON };
 
 static const struct option options[] = {
     {"dir", required_argument, NULL, DIRECTORY},
     {"public-key", required_argument, NULL, PUBLIC_KEY},
+    {"anchors", required_argument, NULL, ANCHORS},
     {"since", required_argument, NULL, SINCE},
     {"kind", required_argument, NULL, KIND},
     {"subject", required_argument, NULL, SUBJECT},
@@ -59,6 +63,21 @@ static void print_finding(void *arg, const struct audit_finding *f)
     printf(": %s [%s]\n", f->text, audit_problem_name(f->problem));
 }
 
+/* False when an anchor of the shipped copy is gone, or the copy cannot be read. */
+static bool verify_shipped(const struct audit_command *c)
+{
+    struct audit_shipped_counts n;
+
+    if (failed(audit_verify_shipped(c->directory, c->anchors, print_finding, NULL, &n))) {
+        fprintf(stderr, "Error: the shipped anchors %s cannot be read, or end in half a line\n",
+                c->anchors);
+        return false;
+    }
+    printf("%llu shipped anchors, %llu of them missing\n", (unsigned long long)n.anchors,
+           (unsigned long long)n.missing);
+    return n.missing == 0;
+}
+
 static int verify(const struct audit_command *c)
 {
     struct audit_verify_counts n;
@@ -77,6 +96,8 @@ static int verify(const struct audit_command *c)
                (unsigned long long)n.unanchored);
     if (n.boots == 0)
         puts("note: there is no audit log in this folder");
+    if (c->anchors != NULL && !verify_shipped(c))
+        return 1;
     return n.problems > 0;
 }
 
@@ -107,6 +128,9 @@ static const char *take(struct audit_command *c, int code)
         return NULL;
     case PUBLIC_KEY:
         c->public_key = optarg;
+        return NULL;
+    case ANCHORS:
+        c->anchors = optarg;
         return NULL;
     case SINCE:
         return audit_since(optarg, c->since) ? NULL

@@ -12,6 +12,7 @@ struct audit_command {
     char *directory_text; /* what directory points at when it came from the configuration */
     const char *conf_file;
     const char *public_key;
+    const char *anchors; /* a shipped copy; NULL: none */
     char since[TIME_TEXT_BYTES]; /* compared with the records' own text; "": from the beginning */
     bool has_kind;
     enum audit_kind kind;

@@ -333,7 +333,8 @@ static void tell_outcome(const struct json_value *r)
     print_pair(", SQLSTATE ", r, "sqlstate");
     print_pair(", ", r, "reason");
     print_pair(", backend ", r, "backend_pid");
-    print_pair(" at ", r, "endpoint");
+    if (get(r, "backend_pid").data != NULL)
+        print_pair(" at ", r, "endpoint");
     puts("");
     if (get(r, "total_us").data == NULL)
         return;

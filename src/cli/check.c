@@ -7,6 +7,7 @@
 #include "cli/check_token.h"
 #include "cli/cli.h"
 #include "config/config.h"
+#include "crypto/tls.h"
 #include "gateway/snapshot.h"
 
 static const char usage[] =
@@ -83,11 +84,29 @@ static void check_yaml(struct check *c, const char *path, enum severity bundle)
     c->snapshot = s;
 }
 
+/* That the two files are readable is known by now; whether they are a certificate and its key. */
+static void check_certificate(struct check *c)
+{
+    struct ssl_ctx_st *tls = NULL;
+
+    if (c->node.ssl_cert.len == 0 || c->node.ssl_cert_key.len == 0)
+        return;
+    err e = tls_server_context_new(c->node.ssl_cert.data, c->node.ssl_cert_key.data, &tls);
+    if (failed(e))
+        diag_add(&c->d, SEVERITY_ERROR, c->node.conf_file, 0, 0,
+                 "ssl_cert %.*s, ssl_cert_key %.*s: %s", VIEW_ARG(c->node.ssl_cert),
+                 VIEW_ARG(c->node.ssl_cert_key), e.fault->text);
+    tls_context_release(tls);
+}
+
 static bool check_node(struct check *c, const char *conf_file)
 {
     struct node_config_sources sources = {.environment = environ, .conf_file = conf_file};
 
-    return !failed(node_config_load(&c->arena, &sources, &c->node, &c->d));
+    if (failed(node_config_load(&c->arena, &sources, &c->node, &c->d)))
+        return false;
+    check_certificate(c);
+    return true;
 }
 
 /* What the closing line calls the configuration. */

@@ -12,7 +12,7 @@
 #include "base/time.h"
 #include "config/config.h"
 
-bool cli_load_node(struct arena *arena, const char *conf_file, struct node_config *out)
+static err load(struct arena *arena, const char *conf_file, struct node_config *out)
 {
     const struct node_config_sources sources = {.environment = environ, .conf_file = conf_file};
     struct diagnostics d = {.arena = arena};
@@ -21,7 +21,30 @@ bool cli_load_node(struct arena *arena, const char *conf_file, struct node_confi
     diag_print(&d, STDERR_FILENO);
     if (failed(e))
         fprintf(stderr, "Error: %s\n", e.fault->text);
-    return !failed(e);
+    return e;
+}
+
+bool cli_load_node(struct arena *arena, const char *conf_file, struct node_config *out)
+{
+    return !failed(load(arena, conf_file, out));
+}
+
+/* A prefix by default may be another node's: "prefx = …" must not stop that one. */
+static bool says_prefix(const struct node_config *node)
+{
+    for (size_t i = 0; i < node->origin_count; i++) {
+        const struct property_origin *o = &node->origins[i];
+        if (strcmp(o->property, "prefix") == 0)
+            return o->kind != ORIGIN_DEFAULT && node->prefix.len > 0;
+    }
+    return false;
+}
+
+bool cli_load_prefix(struct arena *arena, const char *conf_file, struct node_config *out)
+{
+    err e = load(arena, conf_file, out);
+
+    return !failed(e) || (is_fault(e, &config_invalid) && says_prefix(out));
 }
 
 void cli_print_text(struct view v)

@@ -18,6 +18,10 @@ bool cli_load_node(struct arena *arena, const char *conf_file, struct node_confi
  * stand there as '?'. */
 void cli_print_text(struct view v);
 
+/* For what needs the prefix alone: mistakes elsewhere are printed and do no harm, as long as the
+ * file or the environment does say the prefix. */
+bool cli_load_prefix(struct arena *arena, const char *conf_file, struct node_config *out);
+
 /*
  * PREFIX/sallyport.pid holds the running process's id, and its lock: whoever holds the lock runs,
  * whatever the file says.

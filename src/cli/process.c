@@ -16,6 +16,7 @@ struct process_command {
     const char *usage;
     int (*act)(const struct node_config *node, int64_t timeout_s);
     bool takes_timeout;
+    bool prefix_suffices;
 };
 
 static int not_running(const struct node_config *node)
@@ -60,7 +61,8 @@ static int reload(const struct node_config *node, int64_t timeout_s)
     }
     if (send_signal(node, SIGHUP) != 0)
         return 1;
-    puts("sallyport reloads its configuration");
+    puts("sallyport loads what it serves anew, and its certificate; other properties of"
+         " sallyport.conf take effect at the next start");
     return 0;
 }
 
@@ -101,17 +103,17 @@ static int health(const struct node_config *node, int64_t timeout_s)
 static const struct process_command reload_command = {
     "usage: sallyport reload [-c SALLYPORT.CONF]\n\n"
     "Checks the configuration and has the running process load it; drops no connection.\n",
-    reload, false};
+    reload, false, false};
 static const struct process_command stop_command = {
-    "usage: sallyport stop [-c SALLYPORT.CONF]\n\nStops the running process now.\n", stop, false};
+    "usage: sallyport stop [-c SALLYPORT.CONF]\n\nStops the running process now.\n", stop, false, true};
 static const struct process_command quit_command = {
     "usage: sallyport quit [-c SALLYPORT.CONF] [-t SECONDS]\n\n"
     "Has the running process finish its calls and end; stops it after the timeout (10 s).\n",
-    quit, true};
+    quit, true, true};
 static const struct process_command health_command = {
     "usage: sallyport health [-c SALLYPORT.CONF]\n\n"
     "exit: 0 when a process runs in the prefix, 1 otherwise\n",
-    health, false};
+    health, false, true};
 
 static int act(const struct process_command *command, const char *conf_file, int64_t timeout_s)
 {
@@ -119,7 +121,10 @@ static int act(const struct process_command *command, const char *conf_file, int
     struct arena arena;
 
     arena_init(&arena, 16 * 1024, 16 * 1024 * 1024);
-    int code = cli_load_node(&arena, conf_file, &node) ? command->act(&node, timeout_s) : 1;
+    /* A mistake in the file must not keep a running process from being stopped or probed. */
+    bool loaded = (command->prefix_suffices ? cli_load_prefix : cli_load_node)(&arena, conf_file,
+                                                                              &node);
+    int code = loaded ? command->act(&node, timeout_s) : 1;
     arena_clear(&arena);
     return code;
 }

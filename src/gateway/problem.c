@@ -3,44 +3,8 @@
 #include <string.h>
 
 #include "base/attr.h"
+#include "http/http.h"
 #include "json/json.h"
-
-const char *problem_status_phrase(int status)
-{
-    static const struct {
-        int status;
-        const char *phrase;
-    } phrases[] = {
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {406, "Not Acceptable"},
-        {408, "Request Timeout"},
-        {409, "Conflict"},
-        {411, "Length Required"},
-        {413, "Content Too Large"},
-        {414, "URI Too Long"},
-        {415, "Unsupported Media Type"},
-        {417, "Expectation Failed"},
-        {421, "Misdirected Request"},
-        {426, "Upgrade Required"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {502, "Bad Gateway"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-        {505, "HTTP Version Not Supported"},
-    };
-    for (size_t i = 0; i < COUNT_OF(phrases); i++) {
-        if (phrases[i].status == status)
-            return phrases[i].phrase;
-    }
-    return "Error";
-}
 
 struct problem problem_of(const struct fault *fault, struct view request_id)
 {
@@ -85,7 +49,7 @@ void problem_write(struct buf *out, const struct problem *problem)
 {
     buf_add_char(out, '{');
     add_type(out, problem->reason);
-    add_member(out, "title", view_str(problem_status_phrase(problem->status)));
+    add_member(out, "title", view_str(http_status_phrase(problem->status)));
     buf_add_char(out, ',');
     json_add_name(out, "status");
     buf_add_i64(out, problem->status);

@@ -39,9 +39,6 @@ struct problem problem_of(const struct fault *fault, struct view request_id);
 /* Appends the JSON object; the title is the status's phrase.  Ask buf_failed. */
 void problem_write(struct buf *out, const struct problem *problem);
 
-/* "Not Found" for 404; "Error" for a status without a phrase.  Static. */
-const char *problem_status_phrase(int status);
-
 struct sqlstate_answer {
     int status;
     int64_t retry_after_s; /* 0: none */

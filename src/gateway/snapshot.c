@@ -295,7 +295,19 @@ static void compile_route(struct compiler *c, const struct compiled_service *cs,
 
 /* ---- Services and the whole ---- */
 
-static struct strings roles_of(struct compiler *c, const struct service *s)
+static bool same_login(const struct endpoint *a, const struct endpoint *b)
+{
+    return view_eq(a->user, b->user) && view_eq_nocase(a->host, b->host) && a->port == b->port;
+}
+
+/* Whether the service logs in as this endpoint does. */
+static bool shares_login(const struct service *s, const struct endpoint *e)
+{
+    return same_login(&s->primary, e) || (s->has_read && same_login(&s->read, e));
+}
+
+/* The roles that a login may be a member of: those of every service that it serves. */
+static struct strings roles_of(struct compiler *c, const struct endpoint *e)
 {
     const struct entities *all = &c->s->entities;
     struct view *names = ARENA_ARRAY(&c->s->arena, all->role_count + 1, struct view);
@@ -307,8 +319,12 @@ static struct strings roles_of(struct compiler *c, const struct service *s)
     }
     for (size_t i = 0; i < all->role_count; i++) {
         const struct role *role = &all->roles[i];
-        if (strings_have(role->services, s->name) && !strings_have(out, role->database_role))
-            names[out.count++] = role->database_role;
+        for (size_t k = 0; k < all->service_count; k++) {
+            const struct service *s = &all->services[k];
+            if (shares_login(s, e) && strings_have(role->services, s->name) &&
+                !strings_have(out, role->database_role))
+                names[out.count++] = role->database_role;
+        }
     }
     return out;
 }
@@ -323,11 +339,13 @@ static void compile_service(struct compiler *c, struct compiled_service *cs,
         return;
     }
     if (c->makers->broker_for != NULL && c->d->errors == 0) {
-        struct strings roles = roles_of(c, s);
+        struct strings roles = roles_of(c, &s->primary);
+        struct strings read_roles = s->has_read ? roles_of(c, &s->read) : roles;
         cs->primary = c->makers->broker_for(c->makers->arg, s, &s->primary, "primary", &roles,
                                             c->d);
         if (s->has_read)
-            cs->read = c->makers->broker_for(c->makers->arg, s, &s->read, "read", &roles, c->d);
+            cs->read = c->makers->broker_for(c->makers->arg, s, &s->read, "read", &read_roles,
+                                             c->d);
     }
     for (size_t i = 0; i < s->route_count; i++) {
         cs->routes[i].route = &s->routes[i];

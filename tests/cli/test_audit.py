@@ -129,3 +129,27 @@ def test_fields_are_the_schemas_table():
 def test_the_page_about_the_log_has_the_schemas_table():
     with open(os.path.join(ROOT, "docs/AUDIT.md"), encoding="utf-8") as page:
         assert page.read().endswith("\n\n" + run("fields").stdout)
+
+
+def test_shipped_anchors_show_a_run_that_is_gone(folder, tmp_path_factory):
+    shipped = tmp_path_factory.mktemp("elsewhere") / "anchors.jsonl"
+    anchors = folder / f"{BOOT}-anchors.jsonl"
+    shipped.write_bytes(anchors.read_bytes())
+    done = run("verify", "--dir", folder, "--anchors", shipped)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (
+        0, "1 shipped anchors, 0 of them missing")
+    for file in folder.glob(f"{BOOT}-*"):
+        file.unlink()
+    assert run("verify", "--dir", folder).returncode == 0
+    done = run("verify", "--dir", folder, "--anchors", shipped)
+    assert done.returncode == 1
+    assert f"BAD  {shipped}:1: this anchor was shipped and is not in the folder" in done.stdout
+    assert done.stdout.splitlines()[-1] == "1 shipped anchors, 1 of them missing"
+
+
+def test_a_shipped_copy_that_is_cut_off_is_refused(folder, tmp_path_factory):
+    shipped = tmp_path_factory.mktemp("elsewhere") / "anchors.jsonl"
+    shipped.write_bytes((folder / f"{BOOT}-anchors.jsonl").read_bytes()[:-5])
+    done = run("verify", "--dir", folder, "--anchors", shipped)
+    assert done.returncode == 1
+    assert "end in half a line" in done.stderr

@@ -352,3 +352,22 @@ def test_no_token_is_asked_about_while_the_file_has_mistakes(tmp_path):
 def test_misuse_is_told(offline, arguments, message):
     got = run(*[a.format(offline[0]) for a in arguments])
     assert got.returncode == 1 and message in got.stderr and got.stdout == ""
+
+
+def test_a_key_that_is_not_the_certificates_is_told(tmp_path):
+    for name in ("one", "two"):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}",
+             "-keyout", tmp_path / f"{name}.key", "-out", tmp_path / f"{name}.crt"],
+            check=True, capture_output=True)
+    conf = tmp_path / "sallyport.conf"
+
+    def check(key):
+        conf.write_text("proxy_listen = 127.0.0.1:8443 ssl\n"
+                        f"ssl_cert = {tmp_path}/one.crt\nssl_cert_key = {tmp_path}/{key}.key\n")
+        return run("-c", conf)
+
+    wrong = check("two")
+    assert wrong.returncode == 1
+    assert "the private key does not belong to the certificate" in wrong.stderr
+    assert "private key" not in check("one").stderr

@@ -48,7 +48,10 @@ UNFIT = {
         "grant create on database shop to {login}",
         "it may create schemas in the database",
     ),
-    "member": ("grant lg_other to {login}", "it is a member of lg_other"),
+    "member": (
+        "grant lg_other to {login}",
+        "no role that this login serves names: revoke lg_other from lg_member",
+    ),
     "admin": (
         "grant orders_reader to {login} with admin option",
         "it is a member of orders_reader with ADMIN OPTION",

@@ -11,6 +11,7 @@ import time
 import pytest
 
 import harness
+import served
 from bed.postgres import AccessKey, wait_until
 from dev_issuer import DevIssuer
 from raw_http import AsyncConnection, request
@@ -509,3 +510,37 @@ def test_a_new_key_is_picked_up_and_old_keys_serve_without_the_issuer(rotating):
     served.process.send_signal(signal.SIGHUP)
     wait_for_changes(served, 2)
     assert served.get("/orders/2", old).status == 200, "a reload does not forget the keys"
+
+
+def test_a_mistake_in_the_node_file_keeps_nobody_from_stopping(gateway):
+    running = gateway()
+    text = running.node_file.read_text()
+    running.node_file.write_text(text + "bogus = 1\n")
+    healthy = running.run("health", "-c", running.node_file)
+    assert (healthy.returncode, "'bogus'" in healthy.stderr) == (0, True)
+    assert running.run("reload", "-c", running.node_file).returncode == 1
+    # Without the file's own prefix nothing is stopped: the default one may be another node's.
+    running.node_file.write_text(text.replace("prefix = ", "prefx = ", 1))
+    assert running.run("stop", "-c", running.node_file).returncode == 1
+    assert running.is_ready()
+    running.node_file.write_text(text + "bogus = 1\n")
+    assert running.run("stop", "-c", running.node_file).returncode == 0
+    assert running.process.wait(20) == 0
+
+
+def test_services_that_share_a_login_share_its_roles(bed, issuer, gateway):
+    """The login is a member of both roles; each service names one."""
+    who = [served.route("who", "select current_user::text as who")]
+    other = [served.route("other", "select current_user::text as who")]
+    config = served.config(
+        bed,
+        issuer,
+        [served.service(bed, who), served.service(bed, other, name="other")],
+        roles=[
+            served.role("reader", "orders-readers", "orders_reader"),
+            served.role("writer", "orders-writers", "orders_writer", services=["other"]),
+        ],
+    )
+    both = gateway(config=config)
+    assert both.get("/who", both.mint("alice")).json == [{"who": "orders_reader"}]
+    assert both.get("/other", both.mint("bob")).json == [{"who": "orders_writer"}]
