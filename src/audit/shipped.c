@@ -116,8 +116,8 @@ static err compare(struct shipped *s, const char *directory, const char *path,
             .problem = AUDIT_MISSING_ANCHORS,
             .file = path,
             .line = a->line,
-            .text = "this anchor was shipped and is not in the folder any more: the log was cut off "
-                    "or replaced",
+            .text = "this anchor was shipped and is not in the folder any more:"
+                    " the log was cut off or replaced",
         };
         found(arg, &finding);
     }

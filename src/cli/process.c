@@ -105,7 +105,8 @@ static const struct process_command reload_command = {
     "Checks the configuration and has the running process load it; drops no connection.\n",
     reload, false, false};
 static const struct process_command stop_command = {
-    "usage: sallyport stop [-c SALLYPORT.CONF]\n\nStops the running process now.\n", stop, false, true};
+    "usage: sallyport stop [-c SALLYPORT.CONF]\n\nStops the running process now.\n", stop, false,
+    true};
 static const struct process_command quit_command = {
     "usage: sallyport quit [-c SALLYPORT.CONF] [-t SECONDS]\n\n"
     "Has the running process finish its calls and end; stops it after the timeout (10 s).\n",

@@ -25,7 +25,7 @@ static void a_status_alone_is_about_blank(void **state)
     assert_written(&p, "{\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404,"
                        "\"request_id\":\"r-1\"}");
     const struct problem odd = {.status = 599};
-    assert_written(&odd, "{\"type\":\"about:blank\",\"title\":\"Error\",\"status\":599}");
+    assert_written(&odd, "{\"type\":\"about:blank\",\"title\":\"Unknown\",\"status\":599}");
 }
 
 static void every_member_is_escaped(void **state)
