@@ -4,7 +4,9 @@
  * policy that the named relations reach, and their texts are judged as the statement's was.
  *
  * What PostgreSQL itself brings (set_config, pg_advisory_lock, …) does not stand in pg_depend, so
- * it must be found in the texts; what users made does, so it need not be recognised in them.
+ * it must be found in the texts; what users made does, so it need not be recognised in them.  A
+ * user's function is an objection, unless it is SQL of the form RETURN expression: then its text
+ * and what it depends on are judged too.
  */
 #ifndef SALLYPORT_GATEWAY_PROOF_H
 #define SALLYPORT_GATEWAY_PROOF_H
@@ -26,6 +28,7 @@ struct view proof_relations(struct arena *arena, const struct sql_analysis *stat
 struct proof {
     struct result_sink sink;
     struct arena arena;
+    const struct proof_function *functions; /* users', whose own texts are among those judged */
     size_t text_bytes;
     struct view against; /* why it does not hold; absent: it holds so far; lives with the proof */
 };

@@ -32,6 +32,37 @@ create aggregate clean.left_by (int) (sfunc = int4pl, stype = int, finalfunc = c
     initcond = '0');
 create view clean.by_aggregate as select clean.left_by(1) as n;
 
+create function clean.pass(n int) returns int language sql return clean.leave(n);
+create view clean.by_sql_function as select clean.pass(1) as n;
+create function clean.pass_built_in(n int) returns int language sql
+return case when set_config('work_mem', '77MB', false) = '77MB'
+    and set_config('clean.mark', 'left', false) = 'left' and pg_try_advisory_lock(99) then n end;
+create view clean.by_built_in_in_function as select clean.pass_built_in(1) as n;
+create function clean.pass_default(a text default set_config('work_mem', '77MB', false),
+    b text default set_config('clean.mark', 'left', false), c bool default pg_try_advisory_lock(99))
+returns int language sql return case when a = '77MB' and b = 'left' and c then 1 end;
+create view clean.by_default as select clean.pass_default() as n;
+create function clean.pass_text(n int) returns int language sql as 'select clean.leave(n)';
+create view clean.by_text as select clean.pass_text(1) as n;
+create function clean.pass_block(n int) returns int language sql
+begin atomic
+    select set_config('work_mem', '77MB', false), set_config('clean.mark', 'left', false),
+        pg_try_advisory_lock(99);
+    select n;
+end;
+create view clean.by_block as select clean.pass_block(1) as n;
+
+create function clean.set_config(n int) returns int language sql return n;
+create view clean.by_same_name as
+    select clean.set_config(1) as n, pg_catalog.set_config('work_mem', '77MB', false) as a,
+        pg_catalog.set_config('clean.mark', 'left', false) as b;
+
+create foreign data wrapper clean_nothing;
+create server clean_nowhere foreign data wrapper clean_nothing;
+create table clean.parted (n int) partition by list (n);
+create foreign table clean.remote partition of clean.parted for values in (1)
+    server clean_nowhere;
+
 create table clean.by_policy (n int);
 insert into clean.by_policy values (1);
 alter table clean.by_policy enable row level security;
@@ -62,6 +93,15 @@ create policy write on clean.plain for update using (clean.leave(n) = n);
 create view clean.over_plain with (security_invoker) as
     select p.n, upper(p.tenant) as tenant from clean.plain p
     where p.mood = 'glad'::clean.mood;
+create function clean.tenant() returns text language sql stable
+return nullif(current_setting('request.jwt.claims', true), '')::json->>'tenant_id';
+create function clean.is_own(tenant text) returns bool language sql stable security definer
+set search_path = pg_catalog
+return tenant = clean.tenant();
+create table clean.helped (n int, tenant text);
+insert into clean.helped values (1, 'north'), (2, 'south');
+alter table clean.helped enable row level security;
+create policy own on clean.helped using (clean.is_own(tenant));
 create materialized view clean.stored as select n from clean.by_function;
 
 create view clean.worse as select 1 as n;
