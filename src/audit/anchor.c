@@ -92,6 +92,19 @@ static err check_public_file(struct audit_log *log, char *detail)
     return good ? OK : fail(&audit_open_failed);
 }
 
+/* The clock may have been set back, or not be set yet after a power loss: a name that would sort
+ * before the newest boot's becomes the one right behind it, since the boots are chained by name. */
+static void sort_behind_previous(struct audit_log *log)
+{
+    const size_t stamp = sizeof "20261122t014527-" - 1;
+
+    if (strcmp(log->boot, log->previous_boot) > 0)
+        return;
+    unsigned long last = strtoul(log->previous_boot + stamp, NULL, 16);
+    memcpy(log->boot, log->previous_boot, stamp);
+    snprintf(log->boot + stamp, sizeof log->boot - stamp, "%08x", (unsigned)last + 1);
+}
+
 /* The hash of the last whole anchor of the newest earlier boot. */
 static err find_previous(struct audit_log *log)
 {
@@ -112,6 +125,7 @@ static err find_previous(struct audit_log *log)
     audit_listing_clear(&listing);
     if (log->previous_boot[0] == '\0')
         return OK;
+    sort_behind_previous(log);
     audit_anchors_name(name, log->previous_boot);
     if (!audit_reader_open(&reader, log->directory_fd, name))
         return fail(&audit_open_failed);

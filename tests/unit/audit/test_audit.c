@@ -248,6 +248,35 @@ static void an_earlier_boot_that_is_gone_is_missed(void **state)
     folder_remove(&f);
 }
 
+static void a_clock_set_back_breaks_no_chain_of_boots(void **state)
+{
+    struct folder f;
+    struct seen s;
+    char boots[3][32];
+    char path[512];
+
+    (void)state;
+    folder_make(&f);
+    for (int i = 0; i < 3; i++) {
+        struct audit_log *log = open_log(&f, 0);
+        snprintf(boots[i], sizeof boots[i], "%.*s", VIEW_ARG(audit_log_boot(log)));
+        audit_log_close(log);
+        fake_time_us -= INT64_C(86400) * 1000000;
+    }
+    fake_time_us += INT64_C(3 * 86400) * 1000000;
+    assert_true(strcmp(boots[0], boots[1]) < 0);
+    assert_true(strcmp(boots[1], boots[2]) < 0);
+    assert_whole(&f, 0);
+    /* Each vouches for the one that really was before it. */
+    snprintf(path, sizeof path, "%s/%s-anchors.jsonl", f.path, boots[1]);
+    assert_int_equal(unlink(path), 0);
+    verify(&f, &s);
+    assert_int_equal(s.count, 1);
+    assert_int_equal(s.first.problem, AUDIT_MISSING_ANCHORS);
+    assert_true(strncmp(s.file, boots[1], strlen(boots[1])) == 0);
+    folder_remove(&f);
+}
+
 /* A child that flushes, and is killed between two anchors and in the middle of a record. */
 static void records_after_the_last_anchor_of_a_killed_run_are_no_fault(void **state)
 {
@@ -494,6 +523,7 @@ int main(void)
         cmocka_unit_test(every_tampering_is_caught_and_named),
         cmocka_unit_test(a_rewritten_file_does_not_match_its_anchor),
         cmocka_unit_test(an_earlier_boot_that_is_gone_is_missed),
+        cmocka_unit_test(a_clock_set_back_breaks_no_chain_of_boots),
         cmocka_unit_test(records_after_the_last_anchor_of_a_killed_run_are_no_fault),
         cmocka_unit_test(without_room_calls_are_refused_and_nothing_is_lost),
         cmocka_unit_test(a_full_buffer_refuses_intents_before_outcomes),
