@@ -292,7 +292,8 @@ static struct db_call *next_waiter(struct broker *b, const struct broker_worker 
 
 static bool may_join(const struct broker *b, const struct backend *backend, int64_t now_ns)
 {
-    if (backend->state != BACKEND_BUSY || backend->exclusive || backend->cleaning > 0 ||
+    if (backend->state != BACKEND_BUSY || backend->exclusive || backend->doomed ||
+        backend->cleaning > 0 ||
         backend->in_flight >= (uint64_t)b->service.pool.shared_depth ||
         list_is_empty(&backend->calls))
         return false;

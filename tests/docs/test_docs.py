@@ -43,8 +43,10 @@ def written_configuration(tmp_path):
     """Both files of the README; the files that they name are there."""
     (tmp_path / "sallyport.conf").write_text(block("ini"))
     (tmp_path / "sallyport.yaml").write_text(block("yaml"))
-    (tmp_path / "tls.crt").write_text("")
-    (tmp_path / "tls.key").write_text("")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
+         "-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt"],
+        check=True, capture_output=True)
     (tmp_path / "rds-global-bundle.pem").write_text("")
     return tmp_path
 
