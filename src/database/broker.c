@@ -391,7 +391,11 @@ void broker_forget(struct broker *b, struct backend *backend)
 static void open_request(struct letter *letter)
 {
     struct backend *backend = CONTAINER_OF(letter, struct backend, letter);
+    struct broker *b = backend->broker;
 
+    pthread_mutex_lock(&b->lock);
+    b->asked--;
+    pthread_mutex_unlock(&b->lock);
     backend->asked_for = false;
     if (backend->state == BACKEND_DEAD)
         broker_lose(backend->broker, backend);
@@ -409,6 +413,7 @@ static bool ask_for_idle(struct broker *b, const struct db_worker *worker)
         struct backend *backend = LIST_ENTRY(list_pop_front(&at->idle), struct backend, link);
         backend->in_idle_list = false;
         backend->asked_for = true;
+        b->asked++;
         mailbox_post(at->worker->mailbox, &backend->letter, open_request);
         return true;
     }
@@ -459,7 +464,9 @@ void db_call_start(struct db_call *call, struct broker *b, struct db_worker *wor
         return;
     }
     bool hopeless = b->total == b->pending && b->failures > 0 && call->started_ns < b->retry_at_ns;
-    if (b->closing || hopeless || b->waiting >= (uint64_t)b->service.pool.max_waiting) {
+    /* Who waits only until an idle connection comes over from another worker fills no place. */
+    bool full = b->waiting >= (uint64_t)b->service.pool.max_waiting + b->asked;
+    if (b->closing || hopeless || full) {
         pthread_mutex_unlock(&b->lock);
         broker_refuse(call, fail(b->closing ? &db_shutdown
                                  : hopeless ? &db_unreachable

@@ -95,6 +95,7 @@ struct broker {
     unsigned waiting;
     unsigned total;   /* connections and logins under way */
     unsigned pending; /* logins under way */
+    unsigned asked;   /* idle connections that their home was asked for: each serves one waiter */
     unsigned logins_wanted;
     bool login_letter_out;
     int64_t failing_since_ns; /* of logins; 0: the last one succeeded */
