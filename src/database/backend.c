@@ -13,7 +13,7 @@
 
 enum {
     READ_CHUNK_BYTES = 32 * 1024,
-    OUT_MAX_BYTES = 256 * 1024 * 1024, /* bounded first by the door's body limit */
+    OUT_MAX_BYTES = 256 * 1024 * 1024, /* one call is bounded by the door's body limit */
     SCRATCH_BLOCK_BYTES = 4096,
     SCRATCH_MAX_BYTES = 256 * 1024 * 1024,
     TIMEOUT_GRACE_MS = 5000, /* beyond statement_timeout: the server has not even said 57014 */

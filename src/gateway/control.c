@@ -166,9 +166,8 @@ static err load_certificate(struct control *c, struct ssl_ctx_st **out)
 
 static void give_certificate(struct control *c, struct ssl_ctx_st *tls)
 {
-    for (size_t i = 0; i < c->worker_count; i++) {
+    for (size_t i = 0; i < c->worker_count; i++)
         worker_set_tls(&c->workers[i], tls_context_acquire(tls));
-    }
     tls_context_release(tls);
 }
 

@@ -15,7 +15,7 @@ enum {
     READ_BYTES = 16 * 1024,
     HEADERS_MAX = 100,           /* stops a head of many tiny headers */
     PIPELINED_MAX_BYTES = 64 * 1024, /* what a client may send ahead while a call runs */
-    OUT_MAX_BYTES = 512 * 1024 * 1024, /* bounded first by max_response_bytes */
+    OUT_MAX_BYTES = 512 * 1024 * 1024, /* one answer is bounded by max_response_bytes */
     IN_MAX_BYTES = 256 * 1024,
     SOURCE_BYTES = 256,
     SEND_TIMEOUT_MS = 60000, /* a client that takes nothing of its answer for so long is closed */
