@@ -26,11 +26,32 @@ extern const struct fault config_invalid;
 /* A file could not be read, or is longer than a configuration may be; the diagnostics say why. */
 extern const struct fault config_unreadable;
 
+/* Nothing is wrong so far, but secrets that it refers to are still being fetched. */
+extern const struct fault config_awaits_secrets;
+
+/* {vault://PREFIX/NAME[/KEY][#VERSION]}, taken apart. */
+struct secret_reference {
+    struct view prefix;
+    struct view name; /* percent-decoded */
+    struct view key;  /* a member of the secret's JSON object; absent: the whole text */
+    unsigned version; /* 0: not said */
+};
+
 /* What loading asks of the world; tests put in their own. */
 struct config_host {
     /* An environment variable's value, or NULL; used for {vault://env/NAME} and AWS_REGION.  The
      * text is copied before the next call. */
     const char *(*variable)(const struct config_host *host, const char *name);
+    /*
+     * What {vault://PREFIX/NAME/KEY} of the backend aws stands for; the vault is NULL for one that
+     * no entity describes.  *out is copied before the next call.  False with why filled in;
+     * *pending then tells that the answer is being fetched: loading fails with config_awaits_secrets
+     * once everything that is wanted was asked for, and is to be tried again when it is there.
+     * NULL: the backend is not at hand (its references are errors).
+     */
+    bool (*secret)(const struct config_host *host, const struct vault *vault,
+                   const struct secret_reference *reference, struct view *out, bool *pending,
+                   char *why, size_t why_size);
     /* Whether a file that the configuration names can be read.  NULL: not asked. */
     bool (*readable)(const struct config_host *host, const char *path);
 };

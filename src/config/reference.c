@@ -128,4 +128,4 @@ static bool system_readable(const struct config_host *host, const char *path)
     return access(path, R_OK) == 0;
 }
 
-const struct config_host config_system = {system_variable, system_readable};
+const struct config_host config_system = {.variable = system_variable, .readable = system_readable};

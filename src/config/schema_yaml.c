@@ -164,7 +164,7 @@ static const struct field iam_auth_fields[] = {
     {.name = "hostname", .type = FIELD_STRING, AT(iam_auth, hostname), .check = check_database_host,
      .doc = "The RDS name that tokens are signed for and TLS verifies, when the connection goes "
             "through a tunnel or a CNAME."},
-    {.name = "assume_role_arn", .type = FIELD_STRING, AT(iam_auth, assume_role_arn),
+    {.name = "assume_role_arn", .type = FIELD_STRINGS, AT(iam_auth, assume_role_arn),
      .check = check_no_control, .doc = "An IAM role to assume first; not supported yet."},
     {.name = "role_session_name", .type = FIELD_STRING, AT(iam_auth, role_session_name),
      .check = check_no_control, .doc = "The session's name when a role is assumed."},

@@ -66,6 +66,20 @@ struct db_identity {
     const uint8_t *prepared_key;
 };
 
+/*
+ * The IAM session that a connection logs in with, when it is not the service's own: connections are
+ * pooled by `key` and never serve a call with another.  Made by the gateway for the caller; whoever
+ * needs it beyond the call copies it.
+ */
+struct db_session_identity {
+    uint8_t key[DB_KEY_BYTES];  /* digest of everything that tells sessions apart */
+    struct view name;           /* RoleSessionName */
+    struct view source_identity; /* absent: none is set */
+    const struct view *tag_values; /* in the order of the endpoint's iam_auth.tags */
+    size_t tag_count;
+    struct view web_identity_token; /* secret; with web_identity: caller */
+};
+
 struct backend;
 struct broker;
 struct prepared;
@@ -102,6 +116,7 @@ struct db_call {
     struct db_identity identity;
     const struct view *values; /* data == NULL: SQL NULL */
     struct result_sink *sink;
+    const struct db_session_identity *session; /* NULL: the service's own login */
     uint32_t max_rows;
     int64_t timeout_ms; /* the connection is given up a little after this */
     /* Called once, on the call's worker; the views live until it returns. */

@@ -35,7 +35,7 @@ void endpoint_copy(struct arena *a, struct endpoint *to, const struct endpoint *
     to->sslrootcert = copy_optional(a, from->sslrootcert);
     to->iam_auth.region = copy_optional(a, from->iam_auth.region);
     to->iam_auth.hostname = copy_optional(a, from->iam_auth.hostname);
-    to->iam_auth.assume_role_arn = copy_optional(a, from->iam_auth.assume_role_arn);
+    to->iam_auth.assume_role_arn = endpoint_copy_strings(a, from->iam_auth.assume_role_arn);
     to->iam_auth.role_session_name = copy_optional(a, from->iam_auth.role_session_name);
     to->iam_auth.sts_endpoint_url = copy_optional(a, from->iam_auth.sts_endpoint_url);
 }
@@ -59,7 +59,7 @@ static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
            a->iam_auth.enabled == b->iam_auth.enabled &&
            view_eq(a->iam_auth.region, b->iam_auth.region) &&
            view_eq(a->iam_auth.hostname, b->iam_auth.hostname) &&
-           view_eq(a->iam_auth.assume_role_arn, b->iam_auth.assume_role_arn) &&
+           same_strings(a->iam_auth.assume_role_arn, b->iam_auth.assume_role_arn) &&
            view_eq(a->iam_auth.role_session_name, b->iam_auth.role_session_name) &&
            view_eq(a->iam_auth.sts_endpoint_url, b->iam_auth.sts_endpoint_url);
 }

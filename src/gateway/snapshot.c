@@ -180,6 +180,12 @@ static void prepared_key(const struct db_statement *s, struct view database_role
     sha256_clear(&h);
 }
 
+/* The role that signs logins: the end of the chain. */
+static struct view last_of(struct strings chain)
+{
+    return chain.count > 0 ? chain.items[chain.count - 1] : (struct view){NULL, 0};
+}
+
 static struct view render_target(struct compiler *c, const struct compiled_route *r,
                                  const struct endpoint *e, const struct role *role)
 {
@@ -198,7 +204,7 @@ static struct view render_target(struct compiler *c, const struct compiled_route
         .database_user = e->user,
         .database = e->database,
         .endpoint = arena_printf(&c->s->arena, "%.*s:%u", VIEW_ARG(e->host), e->port),
-        .iam_arn = e->iam_auth.assume_role_arn,
+        .iam_arn = last_of(e->iam_auth.assume_role_arn),
     };
     buf_init(&b, FRAGMENT_MAX_BYTES);
     audit_render_target(&b, &t);

@@ -94,13 +94,43 @@ struct route {
 
 enum sslmode { SSLMODE_DISABLE, SSLMODE_REQUIRE, SSLMODE_VERIFY_CA, SSLMODE_VERIFY_FULL };
 
+/* A session tag ("Passing session tags in AWS STS" of the IAM user guide). */
+struct session_tag {
+    struct view key;
+    struct view value; /* a template, as role_session_name is */
+    bool transitive;   /* goes on into the roles that the session assumes */
+    unsigned line;
+};
+
+enum web_identity { WEB_IDENTITY_NONE, WEB_IDENTITY_CALLER };
+
+/* Texts called templates may hold {subject}, {client}, {role}, {issuer}; one that does makes a
+ * session per value, else one session serves every caller. */
 struct iam_auth {
     bool enabled;
     struct view region;   /* config fills it in from the host name, then from AWS_REGION */
     struct view hostname; /* the RDS name that tokens are signed for and TLS verifies; absent: the URL's */
-    struct view assume_role_arn;
-    struct view role_session_name;
+    struct strings assume_role_arn; /* a chain: each role assumes the next, the last signs logins */
+    struct view role_session_name;  /* a template, of the last role; absent: "sallyport" */
+    struct view source_identity;    /* a template; absent: see has_source_identity */
+    bool has_source_identity;       /* written; "" sets none even for sessions per caller */
+    struct view external_id;        /* of the last role */
+    int64_t session_duration_s;     /* of the last role; 0: STS's default, an hour */
+    struct view policy;             /* session policy, JSON */
+    struct strings policy_arns;
+    const struct session_tag *tags;
+    size_t tag_count;
+    enum web_identity web_identity; /* caller: AssumeRoleWithWebIdentity with the caller's token */
     struct view sts_endpoint_url;
+    int64_t max_sessions;           /* per-caller sessions kept, least recently used leave first */
+    bool per_caller;                /* derived: a template has a placeholder, or web_identity */
+};
+
+/* Where a secret that a login needs is read again while the gateway runs. */
+struct rotation {
+    int64_t every_s; /* 0: this gateway never rotates the secret */
+    bool alternating; /* the alternating-users strategy; else single-user */
+    struct view master; /* a secret reference of who may change users; absent: the user itself */
 };
 
 /* One way to the database: the service's own, or its `read` part with what it inherited. */
@@ -110,7 +140,14 @@ struct endpoint {
     uint16_t port;
     struct view user;
     struct view database;
-    struct view password; /* a reference's value; absent with iam_auth */
+    struct view password; /* a reference's value at load; absent with iam_auth */
+    /* {vault://…} as written, to be asked again for each login; absent: the value above stands. */
+    struct view user_reference;
+    struct view password_reference;
+    /* A reference to a whole secret in RDS's format, with username and password (instead of both);
+     * user and password then hold what it said at load. */
+    struct view secret;
+    struct rotation rotation;
     enum sslmode sslmode;
     struct view sslrootcert; /* "rds", "system", "rds+system", or a file */
     bool allow_plaintext;    /* lets sslmode disable reach beyond loopback */
@@ -176,6 +213,28 @@ struct role {
     size_t allow_count;
 };
 
+enum vault_kind { VAULT_ENV, VAULT_FILE, VAULT_AWS };
+
+/* Kong's entity of the same name: where references with the prefix are looked up. */
+struct vault {
+    struct meta meta;
+    struct view prefix; /* the X of {vault://X/…} */
+    enum vault_kind kind; /* Kong's `name`: env, file, aws */
+    /* VAULT_ENV: put before the variable's name.  VAULT_FILE: the folder that paths are in. */
+    struct view path_prefix;
+    struct {
+        struct view region; /* absent: that of the environment, as for logins */
+        struct view endpoint_url;
+        struct view assume_role_arn;
+        struct view role_session_name; /* default KongVault, as in Kong */
+        struct view sts_endpoint_url;
+        bool base64_decode;
+    } aws;
+    int64_t ttl_s;           /* 0: read once */
+    int64_t neg_ttl_s;       /* how long a failure is believed; 0: as ttl */
+    int64_t resurrect_ttl_s; /* how long a value outlives its ttl while reads fail */
+};
+
 struct entities {
     const struct issuer *issuers;
     size_t issuer_count;
@@ -183,6 +242,8 @@ struct entities {
     size_t service_count;
     const struct role *roles; /* by priority, highest first; ties in the file's order */
     size_t role_count;
+    const struct vault *vaults; /* the file's, then those of sallyport.conf (vault_aws_…) */
+    size_t vault_count;
 };
 
 #endif

@@ -31,7 +31,7 @@ static void check_listens(const struct node_config *n, const struct listens *l)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct config_host host = {variable, NULL};
+    const struct config_host host = {.variable = variable};
     struct arena arena;
     struct node_config node;
 

@@ -38,7 +38,7 @@ static void read_whole(const struct entities *e)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct config_host host = {variable, NULL};
+    const struct config_host host = {.variable = variable};
     struct arena arena;
     struct entities e;
 
