@@ -45,8 +45,9 @@ struct config_host {
     /*
      * What {vault://PREFIX/NAME/KEY} of the backend aws stands for; the vault is NULL for one that
      * no entity describes.  *out is copied before the next call.  False with why filled in;
-     * *pending then tells that the answer is being fetched: loading fails with config_awaits_secrets
-     * once everything that is wanted was asked for, and is to be tried again when it is there.
+     * *pending then tells that the answer is being fetched: loading fails with
+     * config_awaits_secrets once everything that is wanted was asked for, and is to be tried again
+     * when it is there.
      * NULL: the backend is not at hand (its references are errors).
      */
     bool (*secret)(const struct config_host *host, const struct vault *vault,

@@ -10,8 +10,8 @@
 
 const struct fault config_invalid = {"config_invalid", "the configuration has mistakes", NULL, 0};
 const struct fault config_awaits_secrets = {
-    "config_awaits_secrets", "secrets that the configuration refers to are still being fetched", NULL,
-    0};
+    "config_awaits_secrets", "secrets that the configuration refers to are still being fetched",
+    NULL, 0};
 const struct fault config_unreadable = {"config_unreadable", "a configuration file cannot be read",
                                         NULL, 0};
 

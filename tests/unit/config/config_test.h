@@ -54,7 +54,8 @@ struct test_config {
 
 static inline void test_config_init(struct test_config *t, const char *const *variables)
 {
-    *t = (struct test_config){.host = {{.variable = test_variable, .readable = test_readable}, variables}};
+    *t = (struct test_config){
+        .host = {{.variable = test_variable, .readable = test_readable}, variables}};
     arena_init(&t->arena, 1 << 16, 1 << 26);
     t->d.arena = &t->arena;
 }
