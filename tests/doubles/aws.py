@@ -100,6 +100,9 @@ class Double:
                     self.close_connection = True
                     return
                 reply = planned or double.answer(request)
+                if reply is None:  # the answer is lost
+                    self.close_connection = True
+                    return
                 self.send_response(reply.status)
                 self.send_header("Content-Type", reply.content_type)
                 self.send_header("Content-Length", str(len(reply.body)))
