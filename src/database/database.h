@@ -78,6 +78,7 @@ struct db_session_identity {
     const struct view *tag_values; /* in the order of the endpoint's iam_auth.tags */
     size_t tag_count;
     struct view web_identity_token; /* secret; with web_identity: caller */
+    int64_t expires_at_s; /* of that token: the session ends with it; 0: it has no such end */
 };
 
 struct backend;

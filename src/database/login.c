@@ -216,7 +216,7 @@ static err begin_proof(struct login *l)
     err e = l->o.credential(l->o.arg, b, &password, &l->credential);
     if (!failed(e)) {
         struct pg_login_options options = {
-            .user = b->endpoint.user,
+            .user = l->credential.user.len > 0 ? l->credential.user : b->endpoint.user,
             .database = b->endpoint.database,
             .password = password.len > 0 ? buf_view(&password) : (struct view){NULL, 0},
             .settings = settings,

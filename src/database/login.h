@@ -18,6 +18,8 @@ struct login_credential {
     struct view access_key_id; /* absent: no IAM */
     struct view source;
     struct view signed_host;
+    struct view session_arn; /* of the assumed role's session; absent: not known, or none */
+    struct view user;        /* absent: the endpoint's */
     int64_t token_expiry_us; /* 0: no token */
 };
 
@@ -37,7 +39,8 @@ struct login_options {
     uv_loop_t *loop;
     struct list *flush_list;
     struct broker *broker;
-    /* Fills the password or the IAM token; on the loop's thread. */
+    /* Fills the password or the IAM token, and the user where that is another than the endpoint's;
+     * on the loop's thread.  The texts are good until done has returned. */
     err (*credential)(void *arg, const struct broker *broker, struct buf *password,
                       struct login_credential *out);
     /* Once; never from within login_start.  backend is NULL with an error.  The report's views

@@ -77,10 +77,11 @@ static void record_login(struct upstream *u, const struct login_report *r)
         .endpoint = view_str(endpoint),
         .signed_host = r->credential.signed_host,
         .database = e->database,
-        .database_user = e->user,
+        .database_user = r->credential.user.len > 0 ? r->credential.user : e->user,
         .auth_method = e->iam_auth.enabled ? VIEW("iam") : view_str(r->method),
         .access_key_id = r->credential.access_key_id,
         .credential_source = r->credential.source,
+        .iam_arn = r->credential.session_arn,
         .token_expiry_us = r->credential.token_expiry_us,
         .backend_pid = r->backend_pid,
         .tls_version = r->tls_version.len > 0 ? r->tls_version : (struct view){NULL, 0},
@@ -105,9 +106,11 @@ static void count_login(struct upstream *u, const struct login_report *r)
 
 static void log_failure(struct upstream *u, const struct login_report *r)
 {
+    struct view user = r->credential.user.len > 0 ? r->credential.user : u->broker->endpoint.user;
+
     log_warn("login_failed", "a login to a database failed",
              LOG_VIEW("service", u->broker->name), LOG_VIEW("access", u->broker->access),
-             LOG_VIEW("user", u->broker->endpoint.user),
+             LOG_VIEW("user", user),
              LOG_STR("reason", r->error.fault->text), LOG_VIEW("detail", r->detail));
     snprintf(u->last_error, sizeof u->last_error, "%s%s%.*s", r->error.fault->text,
              r->detail.len > 0 ? ": " : "", VIEW_ARG(r->detail));
