@@ -20,6 +20,7 @@ enum {
     AWS_SECRET_ACCESS_KEY_MAX = 512,
     AWS_SESSION_TOKEN_MAX = 16 * 1024, /* "generally about 1 KB but can be larger" */
     AWS_CREDENTIAL_SOURCE_MAX = 64,
+    AWS_ARN_MAX = 255, /* of an assumed role's session: two names of 64 at most */
 };
 
 struct aws_credentials {
@@ -28,6 +29,7 @@ struct aws_credentials {
     struct secret session_token;                  /* len 0: long-term credentials */
     int64_t expiry_us;                            /* wall time; 0: never, or not known */
     char source[AWS_CREDENTIAL_SOURCE_MAX + 1];   /* "environment": for the audit and the log */
+    char arn[AWS_ARN_MAX + 1]; /* of the assumed role's session, as STS said it; "": not known */
 };
 
 /* Nothing was given at all: another source may be asked. */

@@ -20,6 +20,7 @@ enum {
     STS_TIMEOUT_MS = 10 * 1000,
     STS_ANSWER_MAX_BYTES = 128 * 1024,
     STS_WEB_TOKEN_MAX = 20000, /* the API's own limit of WebIdentityToken */
+    STS_ERROR_CODE_MAX = 64,
 };
 
 /* ---- Where ---- */
@@ -47,16 +48,40 @@ extern const struct fault sts_bad_endpoint;
 err sts_endpoint_make(const struct sts_place *place, struct arena *arena,
                       struct sts_endpoint *out) MUST_USE;
 
+/*
+ * The precedence: the first of `custom` that is there (from the most particular: a service's
+ * sts_endpoint_url; a vault entity's, vault_aws_sts_endpoint_url), else settings->custom_url
+ * (AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL, the profile's), else the place of `region`, else that
+ * of settings->region.  A custom URL is taken exactly as written, whatever the region.
+ */
+err sts_endpoint_choose(const struct view *custom, size_t count, struct view region,
+                        const struct sts_place *settings, struct arena *arena,
+                        struct sts_endpoint *out) MUST_USE;
+
 /* ---- What is asked ---- */
 
 enum sts_action { STS_ASSUME_ROLE, STS_ASSUME_ROLE_WITH_WEB_IDENTITY, STS_GET_CALLER_IDENTITY };
 
+struct sts_tag {
+    struct view key;
+    struct view value; /* may be empty */
+    bool transitive;
+};
+
+/* Absent texts and counts of 0 are not sent. */
 struct sts_call {
     enum sts_action action;
     struct view role_arn;
     struct view session_name;
-    struct view external_id;        /* AssumeRole only; absent: none */
-    int64_t duration_s;             /* 0: STS's default */
+    int64_t duration_s; /* 0: STS's default */
+    struct view policy; /* a session policy, JSON */
+    const struct view *policy_arns;
+    size_t policy_arn_count;
+    /* AssumeRole only: with a web identity these come from the token's claims. */
+    struct view external_id;
+    struct view source_identity;
+    const struct sts_tag *tags;
+    size_t tag_count;
     struct view web_identity_token; /* AssumeRoleWithWebIdentity only */
 };
 
@@ -89,5 +114,19 @@ err sts_read_caller(struct view body, struct arena *arena, struct sts_caller *ou
 /* "AccessDenied: User … is not authorized …" of an ErrorResponse, cut to the room and free of
  * control characters; "" when the body is none. */
 void sts_describe_error(struct view body, char *out, size_t size);
+/* "AccessDenied"; "" when the body is no ErrorResponse. */
+void sts_error_code(struct view body, char out[STS_ERROR_CODE_MAX + 1]);
+
+enum sts_failure {
+    STS_FAILED,    /* the same again would fail again, until somebody changes something */
+    STS_PASSING,   /* worth another try */
+    STS_THROTTLED, /* worth another try, and all should be asked less */
+};
+enum sts_failure sts_failure_of(int status, const char *code);
+
+/* What to look at when STS refused the call: a sentence, or "".  It may come from the claims of the
+ * web identity token, of which it shows the audience, the client and the issuer. */
+void sts_hint(const struct sts_call *call, const char *code, struct view message, int64_t now_us,
+              char *out, size_t size);
 
 #endif

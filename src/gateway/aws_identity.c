@@ -96,6 +96,36 @@ bool aws_identity_is_awaited(const struct control *c)
     return status.state == CHAIN_WAITING;
 }
 
+enum aws_ready aws_identity_for(struct control *c, const struct endpoint *e,
+                                const struct db_session_identity *session,
+                                const struct aws_credentials **out, err *why, const char **detail)
+{
+    (void)e;
+    (void)session;
+    *out = NULL;
+    *detail = "";
+    if (aws_identity_is_awaited(c))
+        return AWS_WAIT;
+    *why = c->credentials == NULL ? c->credentials_error
+                                  : credentials_current(c->credentials, time_wall_us(), out);
+    return failed(*why) ? AWS_FAILED : AWS_READY;
+}
+
+struct aws_session *aws_identity_hold(struct control *c, const struct endpoint *e,
+                                      const struct db_session_identity *session)
+{
+    (void)c;
+    (void)e;
+    (void)session;
+    return NULL;
+}
+
+void aws_identity_release(struct control *c, struct aws_session *held)
+{
+    (void)c;
+    (void)held;
+}
+
 void aws_identity_close_handles(struct control *c)
 {
     uv_close((uv_handle_t *)&c->aws, NULL);
