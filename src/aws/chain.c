@@ -353,3 +353,8 @@ void chain_kong_difference(const struct credential_chain *c, char *out, size_t s
 
     aws_plan_kong_difference(&request, &c->plan, out, size);
 }
+
+const char *chain_region(const struct credential_chain *c)
+{
+    return c->plan.region.len > 0 ? c->plan.region.data : "";
+}

@@ -13,7 +13,11 @@
  * most 20 minutes before the end, by chance up to a tenth of that sooner, so that many nodes do
  * not ask in step.  After failure: by chance within 1 s, 2 s, 4 s … 60 s (full jitter), without
  * end; credentials that are still valid go on serving.  Once a source has served it stays the
- * source.  The shared files are looked at every 2 s and a rewritten one is used at once.
+ * source.  The shared files and a cached SSO token are looked at every 2 s and a rewritten one is
+ * used at once.
+ *
+ * Where no setting says the region and discover_region is set, ECS and the instance are asked for
+ * it: before the first attempt when that needs a region, else beside it; after a failure again.
  */
 #ifndef SALLYPORT_AWS_CHAIN_H
 #define SALLYPORT_AWS_CHAIN_H
@@ -24,6 +28,7 @@
 #include "aws/credentials.h"
 #include "aws/plan.h"
 #include "aws/retrieval.h"
+#include "base/run.h"
 
 enum {
     CHAIN_REFRESH_AHEAD_MAX_S = 20 * 60,
@@ -37,9 +42,12 @@ enum chain_state { CHAIN_WAITING, CHAIN_READY, CHAIN_STALE, CHAIN_FAILED };
 
 struct chain_options {
     struct fetcher *fetcher;
+    struct runner *runner; /* for credential_process; NULL: a profile with one is refused */
     const struct clock *clock;
     char *(*lookup)(const char *name); /* getenv, or a test's; asked in chain_new only */
-    struct view region_hint;           /* copied */
+    struct view region_hint;           /* copied; where it is given nothing is discovered */
+    struct view profile;               /* --profile: copied; absent: by the order of the sources */
+    bool discover_region;
     /* "call tick soon, and something has changed": from the chain's thread, never from within a
      * call to the chain but tick.  May be NULL. */
     void (*wake)(void *arg);
@@ -75,6 +83,11 @@ int64_t chain_tick(struct credential_chain *c);
 struct credential_provider *chain_provider(struct credential_chain *c);
 
 void chain_status(const struct credential_chain *c, struct chain_status *out);
+/* The region of the plan (the environment, the profile, the hint), else the one that was discovered;
+ * "" when none is known, or not yet.  Valid until the next tick. */
+const char *chain_region(const struct credential_chain *c);
+/* True while the region is being asked for: a region of "" may still become one. */
+bool chain_region_awaited(const struct credential_chain *c);
 /* The latest plan: its source, verdicts, region, endpoint.  Valid until the next tick. */
 const struct aws_plan *chain_plan(const struct credential_chain *c);
 /* The sentence of aws_plan_kong_difference; "" when there is none. */

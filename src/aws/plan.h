@@ -42,6 +42,17 @@ enum aws_step_kind {
     AWS_STEP_CONTAINER,    /* ECS, EKS Pod Identity */
     AWS_STEP_INSTANCE,     /* EC2 instance metadata */
     AWS_STEP_ASSUME_ROLE,  /* AssumeRole, signed with what the step before gave */
+    AWS_STEP_PROCESS,      /* credential_process */
+    AWS_STEP_SSO,          /* IAM Identity Center, by its cached token */
+};
+
+/* The AWS services that this program asks, for their endpoints. */
+enum aws_service {
+    AWS_SERVICE_STS,
+    AWS_SERVICE_SSO,
+    AWS_SERVICE_SSO_OIDC,
+    AWS_SERVICE_SECRETS_MANAGER,
+    AWS_SERVICES
 };
 
 /* Texts live in the plan's arena. */
@@ -54,10 +65,16 @@ struct aws_step {
     struct view token_file;             /* web identity; container (absent: see the environment) */
     struct view url;                    /* container: the whole; instance: without a path */
     bool allow_v1;                      /* instance */
+    struct view command;                /* process */
+    struct view cache_file;             /* SSO: of its token */
+    struct view account_id;             /* SSO; role_name too */
+    struct view role_name;
+    struct view portal_url;             /* SSO: the portal's and SSO-OIDC's endpoints, no path */
+    struct view oidc_url;
     struct aws_credentials credentials; /* static: owned by the plan */
 };
 
-enum { AWS_PLAN_STEPS_MAX = 16, AWS_REASON_MAX = 200 };
+enum { AWS_PLAN_STEPS_MAX = 16, AWS_REASON_MAX = 200, AWS_PLAN_WARNINGS_MAX = 4 };
 
 enum aws_verdict_kind {
     AWS_VERDICT_ABSENT, /* asked, and not configured */
@@ -76,16 +93,26 @@ struct aws_plan {
     struct aws_step steps[AWS_PLAN_STEPS_MAX];
     size_t count; /* 0: no plan */
     struct view profile; /* its name; absent with other sources */
-    struct view region;  /* of the environment or the profile; absent: not known */
+    struct view region;  /* of the environment or the profile, or the hint; absent: not known */
     struct view ca_file; /* AWS_CA_BUNDLE, or the profile's ca_bundle; absent: the system's */
     struct view config_file; /* "" when there is none to look at */
     struct view credentials_file;
     struct sts_endpoint sts;
+    /* AWS_ENDPOINT_URL_<SERVICE>, AWS_ENDPOINT_URL, the profile's `services` section, the profile's
+     * endpoint_url, in this order; absent: the region's standard one. */
+    struct view endpoint_urls[AWS_SERVICES];
+    bool fips;
+    bool dual_stack;
+    struct view instance_url; /* of the instance's metadata; absent: disabled, or set up wrongly */
     struct aws_verdict verdicts[AWS_SOURCES];
+    /* What works and should not stay so: "…/credentials can be read by every user of this host". */
+    char warnings[AWS_PLAN_WARNINGS_MAX][AWS_REASON_MAX];
+    size_t warning_count;
 };
 
 struct aws_plan_request {
     const struct aws_environment *environment;
+    struct view profile;       /* --profile: this one, and no other source; absent: by the order */
     struct view region_hint;   /* where neither environment nor profile names a region */
     bool only;                 /* look at one source: the one that has served before */
     enum aws_source only_this;
@@ -106,7 +133,7 @@ err aws_plan_make(const struct aws_plan_request *request, struct arena *arena,
 void aws_plan_clear(struct aws_plan *plan);
 
 /* The text for the audit's and the log's `credential_source`: the source's name, with
- * "+assume_role" when roles follow. */
+ * "+credential_process" or "+sso" for those of a profile, "+assume_role" when roles follow. */
 void aws_plan_label(const struct aws_plan *plan, char out[AWS_CREDENTIAL_SOURCE_MAX + 1]);
 
 /* Where Kong Gateway's order (environment, AMAZON_*, profile's keys, container, web identity,

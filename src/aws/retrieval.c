@@ -363,6 +363,9 @@ static err begin(struct retrieval *r)
         return begin_instance(r);
     case AWS_STEP_ASSUME_ROLE:
         return begin_role(r);
+    case AWS_STEP_PROCESS:
+    case AWS_STEP_SSO:
+        break; /* no plan has them yet */
     }
     panic("an unknown step to AWS credentials");
 }
