@@ -182,13 +182,20 @@ void decode_check_references(struct decoder *d)
 
 /* --- values --- */
 
+/* {subject} without quotes: a mapping to YAML, but a text to its writer. */
+static bool means_text(const struct yaml_node *value)
+{
+    return value->kind == NODE_MAPPING && value->count == 1 && yaml_is_null(value->first);
+}
+
 bool decode_scalar(struct decoder *d, const struct field *f, const struct yaml_node *value,
                    struct view *text)
 {
     static const char mark[] = "{vault://";
 
     if (value->kind != NODE_SCALAR) {
-        decode_error(d, value, "'%s' must be a single value", f->name);
+        decode_error(d, value, "'%s' must be a single value%s", f->name,
+                     means_text(value) ? "; a text that begins with '{' needs quotes" : "");
         return false;
     }
     if (value->broken)
@@ -346,6 +353,19 @@ static void sub_record(struct decoder *d, const struct field *f, void *record,
     decode_record(d, f->record, slot, value, inherited);
 }
 
+/* NAME: VALUE instead of NAME: {value: VALUE}. */
+static void plain_entry(struct decoder *d, const struct record *r, const struct field *f, void *out,
+                        const struct yaml_node *entry)
+{
+    set_defaults(d, r, out);
+    if (r->line_offset != NO_OFFSET)
+        *(unsigned *)slot_of(out, r->line_offset) = entry->line;
+    if (yaml_is_null(entry))
+        decode_error(d, entry, "'%.*s' has no '%s'", VIEW_ARG(view_upto(entry->key, 64)), f->name);
+    else
+        single_value(d, r, f, out, entry);
+}
+
 /* The entry of a mapping whose keys are names: its key is the record's field "name". */
 static void map_entry(struct decoder *d, const struct record *r, void *out,
                       const struct yaml_node *entry)
@@ -355,11 +375,14 @@ static void map_entry(struct decoder *d, const struct record *r, void *out,
 
     if (!value_parse(&d->style, name, entry->key, slot_of(out, name->offset), why))
         decode_error(d, entry, "the name '%.*s': %s", VIEW_ARG(view_upto(entry->key, 64)), why);
-    if (r->value_field == NULL) {
+    const struct field *plain =
+        r->value_field == NULL ? NULL : schema_field(r, view_str(r->value_field));
+    if (plain != NULL && plain->type == FIELD_STRINGS)
+        string_list(d, plain, out, entry);
+    else if (plain != NULL && (entry->kind == NODE_SCALAR || means_text(entry)))
+        plain_entry(d, r, plain, out, entry);
+    else
         decode_record(d, r, out, entry, false);
-        return;
-    }
-    string_list(d, schema_field(r, view_str(r->value_field)), out, entry);
 }
 
 static void record_list(struct decoder *d, const struct field *f, void *record,

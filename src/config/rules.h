@@ -17,6 +17,14 @@ field_check check_type_name;
 field_check check_path_template;
 field_check check_format_version;
 field_check check_no_control;
+field_check check_role_arn; /* of an IAM role */
+field_check check_policy_arn;
+field_check check_role_session_name; /* a template */
+field_check check_source_identity;   /* a template, or empty */
+field_check check_external_id;
+field_check check_session_policy; /* its size and characters */
+field_check check_session_tag_key;
+field_check check_session_tag_value; /* a template */
 
 void take_url(struct decoder *d, const struct field *f, void *record,
               const struct yaml_node *value);
@@ -30,6 +38,13 @@ void finish_statement(struct decoder *d, void *record, const struct yaml_node *m
 void finish_route(struct decoder *d, void *record, const struct yaml_node *mapping);
 void finish_allow(struct decoder *d, void *record, const struct yaml_node *mapping);
 void finish_role(struct decoder *d, void *record, const struct yaml_node *mapping);
+
+/* Fills in the region that tokens are signed for. */
+void rules_find_region(struct decoder *d, struct endpoint *e, const struct yaml_node *mapping);
+/* The name that tokens are signed for. */
+struct view rules_signed_name(const struct endpoint *e);
+/* Whether the host name is one that RDS gives. */
+bool rules_is_rds_host(struct view host);
 
 /* The node at which to report on a field: its own, or the mapping that lacks it. */
 const struct yaml_node *rules_node(const struct yaml_node *mapping, const char *field);

@@ -99,61 +99,6 @@ void take_url(struct decoder *d, const struct field *f, void *record,
         e->port = (uint16_t)port;
 }
 
-/* REGION of NAME.REGION.rds.amazonaws.com[.cn] and of NAME.dsql.REGION.on.aws; else absent. */
-static struct view region_of_host(struct view host)
-{
-    static const char *const suffixes[] = {".rds.amazonaws.com", ".rds.amazonaws.com.cn",
-                                           ".on.aws"};
-    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
-        struct view suffix = view_str(suffixes[i]);
-        if (host.len <= suffix.len ||
-            !view_eq_nocase(view_from(host, host.len - suffix.len), suffix))
-            continue;
-        struct view front = view_upto(host, host.len - suffix.len);
-        size_t start = front.len;
-        while (start > 0 && front.data[start - 1] != '.')
-            start--;
-        if (start > 0)
-            return view_from(front, start);
-    }
-    return (struct view){NULL, 0};
-}
-
-static bool is_rds_host(struct view host)
-{
-    return region_of_host(host).len > 0 && !view_ends_with(host, VIEW(".on.aws"));
-}
-
-static struct view signed_name(const struct endpoint *e)
-{
-    return e->iam_auth.hostname.len > 0 ? e->iam_auth.hostname : e->host;
-}
-
-static void find_region(struct decoder *d, struct endpoint *e, const struct yaml_node *mapping)
-{
-    struct view derived = region_of_host(signed_name(e));
-    const char *variable = d->host->variable(d->host, "AWS_REGION");
-
-    if (e->iam_auth.region.len > 0) {
-        if (derived.len > 0 && !view_eq_nocase(derived, e->iam_auth.region))
-            decode_warning(d, rules_node(mapping, "iam_auth"),
-                           "the region '%.*s' is not that of the host name, '%.*s'",
-                           VIEW_ARG(e->iam_auth.region), VIEW_ARG(derived));
-        return;
-    }
-    if (derived.len == 0) {
-        if (variable == NULL || *variable == '\0')
-            variable = d->host->variable(d->host, "AWS_DEFAULT_REGION");
-        derived = view_str(variable);
-    }
-    if (derived.len == 0 || check_identifier(derived) != NULL)
-        decode_error(d, rules_node(mapping, "iam_auth"),
-                     "the AWS region cannot be told from the host name; write iam_auth: {region: "
-                     "…} or set AWS_REGION");
-    else
-        e->iam_auth.region = arena_copy(d->arena, derived);
-}
-
 /* True when the mapping itself brings a password, rather than inheriting one. */
 static bool brings_password(const struct yaml_node *mapping)
 {
@@ -175,7 +120,7 @@ static void check_iam(struct decoder *d, struct endpoint *e, const struct yaml_n
     if (e->sslmode != SSLMODE_VERIFY_FULL)
         decode_error(d, rules_node(mapping, "sslmode"),
                      "iam_auth needs sslmode verify-full: the token must not reach another server");
-    find_region(d, e, mapping);
+    rules_find_region(d, e, mapping);
 }
 
 static void check_plaintext(struct decoder *d, const struct endpoint *e,
@@ -219,7 +164,7 @@ static void finish_sslrootcert(struct decoder *d, struct endpoint *e,
     struct view v = e->sslrootcert;
 
     if (v.len == 0) {
-        e->sslrootcert = is_rds_host(signed_name(e)) ? VIEW("rds") : VIEW("system");
+        e->sslrootcert = rules_is_rds_host(rules_signed_name(e)) ? VIEW("rds") : VIEW("system");
         return;
     }
     if (view_is(v, "rds") || view_is(v, "system") || view_is(v, "rds+system"))
@@ -268,23 +213,6 @@ static void finish_endpoint(struct decoder *d, struct endpoint *e, const struct 
     e->url = arena_printf(d->arena, "postgres://%.*s@%s%.*s%s:%u/%.*s", VIEW_ARG(e->user),
                           v6 ? "[" : "", VIEW_ARG(e->host), v6 ? "]" : "", e->port,
                           VIEW_ARG(e->database));
-}
-
-void finish_iam_auth(struct decoder *d, void *record, const struct yaml_node *mapping)
-{
-    const struct yaml_node *role = yaml_member(mapping, "assume_role_arn");
-
-    (void)record;
-    if (role != NULL && !yaml_is_null(role)) {
-        decode_error(d, role, "'assume_role_arn': not supported yet by this version");
-        return;
-    }
-    static const char *const needless[] = {"role_session_name", "sts_endpoint_url"};
-    for (size_t i = 0; i < sizeof needless / sizeof needless[0]; i++) {
-        const struct yaml_node *node = yaml_member(mapping, needless[i]);
-        if (node != NULL && !yaml_is_null(node))
-            decode_warning(d, node, "'%s' has no effect without assume_role_arn", needless[i]);
-    }
 }
 
 void finish_read(struct decoder *d, void *record, const struct yaml_node *mapping)

@@ -16,6 +16,8 @@ const char *schema_unit(enum field_unit unit)
         return "milliseconds";
     case UNIT_S:
         return "seconds";
+    case UNIT_DURATION:
+        return "seconds, or with s, m, h, d";
     case UNIT_BYTES:
         return "bytes";
     case UNIT_ROWS:
@@ -97,13 +99,18 @@ static void add_facts(struct buf *out, const struct field *f)
     }
 }
 
+/* A mapping whose entries are lists alone, and so have no fields to tell of. */
+static bool maps_to_lists(const struct field *f)
+{
+    const char *value = f->type == FIELD_MAP ? f->record->value_field : NULL;
+    return value != NULL && schema_field(f->record, view_str(value))->type == FIELD_STRINGS;
+}
+
 static void add_field(struct buf *out, const struct field *f)
 {
     buf_add_str(out, ".TP\n.B ");
     add_roff(out, f->name);
-    buf_printf(out, "\n(%s", f->type == FIELD_MAP && f->record->value_field != NULL
-                                 ? "mapping of lists by name"
-                                 : type_name(f->type));
+    buf_printf(out, "\n(%s", maps_to_lists(f) ? "mapping of lists by name" : type_name(f->type));
     add_facts(out, f);
     buf_add_str(out, ")\n.br\n");
     add_roff(out, f->doc);
@@ -112,7 +119,7 @@ static void add_field(struct buf *out, const struct field *f)
 
 static bool has_section(const struct field *f)
 {
-    return f->record != NULL && f->record->value_field == NULL;
+    return f->record != NULL && !maps_to_lists(f);
 }
 
 static void add_section(struct buf *out, const char *path, const struct record *r)

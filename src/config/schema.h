@@ -33,7 +33,17 @@ enum field_type {
     FIELD_REFERENCE, /* {name: x} or x; kept only until the entities are linked */
 };
 
-enum field_unit { UNIT_NONE, UNIT_MS, UNIT_S, UNIT_BYTES, UNIT_ROWS, UNIT_PER_SECOND, UNIT_EPOCH };
+/* UNIT_DURATION: seconds, or a number with s, m, h or d. */
+enum field_unit {
+    UNIT_NONE,
+    UNIT_MS,
+    UNIT_S,
+    UNIT_DURATION,
+    UNIT_BYTES,
+    UNIT_ROWS,
+    UNIT_PER_SECOND,
+    UNIT_EPOCH,
+};
 
 enum field_flag {
     FIELD_REQUIRED = 1,
@@ -81,7 +91,7 @@ struct record {
     size_t line_offset;       /* an unsigned for the line; NO_OFFSET: none */
     const struct field *fields;
     size_t field_count;
-    const char *value_field;  /* FIELD_MAP of plain values: the field that takes each */
+    const char *value_field;  /* FIELD_MAP: the field that a plain value (or list) stands for */
     const char *const *kong;  /* Kong's fields that this version does not have; NULL-terminated */
     /* Checks and derives what spans several fields.  NULL: nothing to do. */
     void (*finish)(struct decoder *d, void *record, const struct yaml_node *mapping);

@@ -158,6 +158,24 @@ const struct record schema_route = {
 
 static const char *const sslmode_words[] = {"disable", "require", "verify-ca", "verify-full", NULL};
 
+static const struct field session_tag_fields[] = {
+    {.name = "name", .type = FIELD_STRING, AT(session_tag, key), .flags = FIELD_KEY,
+     .check = check_session_tag_key, .doc = "The tag's key."},
+    {.name = "value", .type = FIELD_STRING, AT(session_tag, value),
+     .flags = FIELD_REQUIRED | FIELD_MAY_BE_EMPTY, .check = check_session_tag_value,
+     .doc = "Its value; may hold {subject}, {client}, {role} and {issuer}."},
+    {.name = "transitive", .type = FIELD_BOOLEAN, AT(session_tag, transitive),
+     .fallback = "false", .doc = "Whether the roles that the session assumes have the tag too."},
+};
+
+static const struct record schema_session_tag = {
+    .kind = "tags", .size = sizeof(struct session_tag),
+    .line_offset = offsetof(struct session_tag, line), RECORD_FIELDS(session_tag_fields),
+    .value_field = "value",
+    .doc = "A session tag; KEY: VALUE stands for KEY: {value: VALUE}."};
+
+static const char *const web_identity_words[] = {"none", "caller", NULL};
+
 static const struct field iam_auth_fields[] = {
     {.name = "region", .type = FIELD_STRING, AT(iam_auth, region), .check = check_identifier,
      .doc = "The AWS region; by default from the host name, AWS_REGION or AWS_DEFAULT_REGION."},
@@ -165,11 +183,38 @@ static const struct field iam_auth_fields[] = {
      .doc = "The RDS name that tokens are signed for and TLS verifies, when the connection goes "
             "through a tunnel or a CNAME."},
     {.name = "assume_role_arn", .type = FIELD_STRINGS, AT(iam_auth, assume_role_arn),
-     .check = check_no_control, .doc = "An IAM role to assume first; not supported yet."},
+     .check = check_role_arn,
+     .doc = "The IAM role that logs in; of a list each assumes the next, and the last logs in."},
     {.name = "role_session_name", .type = FIELD_STRING, AT(iam_auth, role_session_name),
-     .check = check_no_control, .doc = "The session's name when a role is assumed."},
+     .check = check_role_session_name,
+     .doc = "The session's name, as CloudTrail shows it; sallyport by default.  With {subject}, "
+            "{client}, {role} or {issuer} in it each value has a session of its own."},
+    {.name = "source_identity", .type = FIELD_STRING,
+     AT_PRESENT(iam_auth, source_identity, has_source_identity), .flags = FIELD_MAY_BE_EMPTY,
+     .check = check_source_identity,
+     .doc = "What CloudTrail shows as sourceIdentity through all of the chain; the same "
+            "placeholders.  By default the session's name when that has one, \"\" for none."},
+    {.name = "external_id", .type = FIELD_STRING, AT(iam_auth, external_id),
+     .check = check_external_id, .doc = "The external id that the last role's trust asks for."},
+    {.name = "session_duration", .type = FIELD_INTEGER, AT(iam_auth, session_duration_s),
+     .unit = UNIT_DURATION, .min = 900, .max = 43200,
+     .doc = "How long a session of the last role lasts; STS's own default is an hour, and an hour "
+            "is the most when another role assumes it."},
+    {.name = "policy", .type = FIELD_STRING, AT(iam_auth, policy), .check = check_session_policy,
+     .doc = "A session policy, JSON as text: the session may do what the role and this allow."},
+    {.name = "policy_arns", .type = FIELD_STRINGS, AT(iam_auth, policy_arns),
+     .check = check_policy_arn, .doc = "Managed policies that limit the session likewise."},
+    {.name = "tags", .type = FIELD_MAP, COUNTED(iam_auth, tags, tag_count),
+     .record = &schema_session_tag, .doc = "Session tags by key."},
+    {.name = "web_identity", .type = FIELD_ENUM, AT(iam_auth, web_identity),
+     .words = web_identity_words, .fallback = "none",
+     .doc = "caller: the first role is assumed with the caller's own token, each caller having a "
+            "session of its own."},
     {.name = "sts_endpoint_url", .type = FIELD_STRING, AT(iam_auth, sts_endpoint_url),
-     .check = check_https_url, .doc = "A private endpoint of AWS STS, when a role is assumed."},
+     .check = check_https_url, .doc = "A private endpoint of AWS STS, taken exactly as written."},
+    {.name = "max_sessions", .type = FIELD_INTEGER, AT(iam_auth, max_sessions),
+     .fallback = "1000", .min = 1, .max = 100000,
+     .doc = "Sessions kept when callers have one each; the least recently used goes first."},
 };
 
 static const struct record schema_iam_auth = {

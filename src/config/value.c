@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/attr.h"
 #include "base/diag.h"
 #include "model/entities.h"
 
@@ -96,20 +97,45 @@ static uint64_t size_suffix(struct view *text)
     return UINT64_C(1) << (10 * (unsigned)(at - suffixes + 1));
 }
 
+static uint64_t duration_suffix(struct view *text)
+{
+    static const struct {
+        char letter;
+        unsigned seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+
+    for (size_t i = 0; i < COUNT_OF(units) && text->len > 1; i++) {
+        if (text->data[text->len - 1] == units[i].letter) {
+            text->len--;
+            return units[i].seconds;
+        }
+    }
+    return 1;
+}
+
+static const char *what_integer(enum field_unit unit)
+{
+    if (unit == UNIT_BYTES)
+        return "must be a whole number of bytes, or one with k, m or g";
+    if (unit == UNIT_DURATION)
+        return "must be a whole number of seconds, or one with s, m, h or d";
+    return "must be a whole number";
+}
+
 static bool parse_integer(const struct field *f, struct view text, int64_t *slot,
                           char why[WHY_BYTES])
 {
     bool negative = text.len > 0 && text.data[0] == '-';
     struct view digits = negative ? view_from(text, 1) : text;
-    uint64_t scale = f->unit == UNIT_BYTES ? size_suffix(&digits) : 1;
+    uint64_t scale = f->unit == UNIT_BYTES      ? size_suffix(&digits)
+                     : f->unit == UNIT_DURATION ? duration_suffix(&digits)
+                                                : 1;
     uint64_t n;
     int64_t max = f->max != 0 ? f->max : INT64_MAX;
 
     /* The digits' own bound keeps n * scale from overflowing. */
     if (!view_to_u64(digits, INT64_MAX / scale, &n))
-        return refuse(why, f->unit == UNIT_BYTES
-                               ? "must be a whole number of bytes, or one with k, m or g"
-                               : "must be a whole number");
+        return refuse(why, what_integer(f->unit));
     int64_t value = (int64_t)(n * scale);
     if (negative)
         value = -value;
