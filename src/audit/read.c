@@ -90,6 +90,32 @@ static err add_file(struct audit_listing *l, size_t *room, const struct audit_fi
     return OK;
 }
 
+/* A listing may miss a file that is made while it goes on, and hold one made still later: what is
+ * missing between two numbers of a writer is looked for by its name. */
+static err fill_gaps(int directory_fd, struct audit_listing *l, size_t *room)
+{
+    const size_t listed = l->count;
+    char name[AUDIT_NAME_MAX];
+    err e = OK;
+
+    for (size_t i = 1; !failed(e) && i < listed; i++) {
+        struct audit_file before = l->files[i - 1], after = l->files[i];
+        if (before.anchors || after.anchors || before.writer != after.writer ||
+            strcmp(before.boot, after.boot) != 0)
+            continue;
+        for (unsigned n = before.number + 1; !failed(e) && n < after.number; n++) {
+            before.number = n;
+            audit_file_name(name, before.boot, before.writer, n);
+            if (faccessat(directory_fd, name, F_OK, 0) != 0)
+                break; /* truly gone, perhaps with many after it */
+            e = add_file(l, room, &before);
+        }
+    }
+    if (!failed(e) && l->count > listed)
+        qsort(l->files, l->count, sizeof *l->files, by_place);
+    return e;
+}
+
 err audit_list(const char *directory, struct audit_listing *out)
 {
     struct audit_file file;
@@ -104,11 +130,13 @@ err audit_list(const char *directory, struct audit_listing *out)
         if (audit_file_parse(entry->d_name, &file))
             e = add_file(out, &room, &file);
     }
+    if (!failed(e) && out->count > 0) {
+        qsort(out->files, out->count, sizeof *out->files, by_place);
+        e = fill_gaps(dirfd(d), out, &room);
+    }
     closedir(d);
     if (failed(e))
         audit_listing_clear(out);
-    else if (out->count > 0)
-        qsort(out->files, out->count, sizeof *out->files, by_place);
     return e;
 }
 

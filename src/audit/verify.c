@@ -199,9 +199,18 @@ static bool next_file(struct verification *v, struct cursor *c)
     return false;
 }
 
+static bool is_rotated(const struct verification *v, const struct cursor *c)
+{
+    char name[AUDIT_NAME_MAX];
+
+    cursor_name(v, c, c->number + 1, name);
+    return c->number < c->last_listed || faccessat(v->directory_fd, name, F_OK, 0) == 0;
+}
+
 /* Moves on by one record; false at the end of what there is, or when something is wrong. */
 static bool advance(struct verification *v, struct cursor *c)
 {
+    bool complete = false;
     struct view line;
 
     while (!c->bad) {
@@ -211,7 +220,13 @@ static bool advance(struct verification *v, struct cursor *c)
         case AUDIT_READ_LINE:
             return check_record(v, c, line);
         case AUDIT_READ_END:
-            audit_reader_close(&c->reader);
+            /* Between this end and a look for the next file, the writer may have written on and
+             * rotated: only an end that is seen after the next file is the file's end. */
+            if (complete)
+                audit_reader_close(&c->reader);
+            else if (!is_rotated(v, c))
+                return false;
+            complete = !complete;
             continue;
         case AUDIT_READ_TORN:
             c->line++;
