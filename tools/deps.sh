@@ -13,7 +13,7 @@ case "${1:-}" in
 build) wanted="$build" ;;
 demo) wanted="$build $bed" ;;
 test) wanted="$build $bed $test" ;;
-peers) wanted="$build $bed $test python3-venv" ;;
+peers) wanted="$build $bed $test python3-venv nginx-light" ;;
 bench) wanted="$build $bed python3-boto3 wrk nginx-light" ;;
 fuzz) wanted="$build clang libclang-rt-14-dev llvm" ;;
 *)

@@ -17,8 +17,9 @@ import traceback
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path[:0] = [str(ROOT / "tests/wire")]
+sys.path[:0] = [str(ROOT / "tests/wire"), str(ROOT / "tests"), str(HERE)]
 
+import framing  # noqa: E402
 import harness  # noqa: E402
 from bed import shop  # noqa: E402
 from bed.postgres import AccessKey, PostgresBed  # noqa: E402
@@ -156,7 +157,23 @@ def oidc_provider():
     call_with_token_of("oidc_provider.mjs")
 
 
+# -- HTTP servers -------------------------------------------------------------------------------
+
+
+def same_requests(server):
+    def check():
+        if not shutil.which(server):
+            raise Skipped(f"{server} is not installed")
+        compared, stricter = framing.compare(server)
+        assert compared > 150 and stricter > 20, (compared, stricter)
+
+    check.__doc__ = f"{server} sees the requests that we see, in the corpus of connections."
+    return check
+
+
 PEERS = {
+    "nginx": same_requests("nginx"),
+    "node": same_requests("node"),
     "aws-cli": aws_cli_token,
     "oauth2-mock-server": oauth2_mock_server,
     "oidc-provider": oidc_provider,
