@@ -2,11 +2,14 @@
  * The status server: a small HTTP/1.1 server for probes and scrapes, on the control thread's loop.
  *
  *     GET /status/live    200: the control loop turns
- *     GET /status/ready   200 or 503, with what is missing (configuration, issuer_keys, audit,
- *                         draining) and what is worth a warning (issuer_refresh, database,
- *                         aws_credentials):
- *                         {"ready":false,"missing":[{"reason":"issuer_keys","name":"okta",
-                         "detail":"…"}],"warnings":[…]}, the same form for both
+ *     GET /status/ready   503 while something is missing without which no call could be answered:
+ *                         configuration (none is served yet), audit (it cannot be written),
+ *                         draining (the process ends), issuer_keys (no issuer ever had keys).
+ *                         Otherwise 200, degraded when there are warnings: issuer_keys (of one
+ *                         issuer among others), issuer_refresh, database, aws_credentials.
+ *                         What lies behind every node alike takes no node out of a balancer.
+ *                         {"missing":[{"reason":"issuer_keys","name":"okta","detail":"…"}],
+ *                         "warnings":[],"ready":false,"degraded":false}
  *     GET /status         the same with all that the source reports; always 200
  *     GET /metrics        Prometheus text
  *

@@ -35,6 +35,24 @@ static void find(struct findings *f, const char *reason, struct view name, struc
 
 static const struct view none = {NULL, 0};
 
+/* Some caller could be answered: an issuer has keys.  One that never had any while another has
+ * is a warning, so that a second issuer's trouble does not take every node away from the callers
+ * of the first. */
+static bool some_keys(const struct status_report *r)
+{
+    for (size_t i = 0; i < r->issuer_count; i++)
+        if (r->issuers[i].keys_loaded)
+            return true;
+    return false;
+}
+
+static void find_issuers_without_keys(struct findings *f, const struct status_report *r)
+{
+    for (size_t i = 0; i < r->issuer_count; i++)
+        if (!r->issuers[i].keys_loaded)
+            find(f, "issuer_keys", r->issuers[i].name, r->issuers[i].last_error);
+}
+
 static size_t add_missing(struct buf *b, const struct status_report *r)
 {
     struct findings f = {.out = b};
@@ -45,17 +63,19 @@ static size_t add_missing(struct buf *b, const struct status_report *r)
         find(&f, "audit", none, none);
     if (r->draining)
         find(&f, "draining", none, none);
-    for (size_t i = 0; i < r->issuer_count; i++) {
-        if (!r->issuers[i].keys_loaded)
-            find(&f, "issuer_keys", r->issuers[i].name, r->issuers[i].last_error);
-    }
+    if (r->configured && r->issuer_count == 0)
+        find(&f, "issuer_keys", none, VIEW("no issuer is configured"));
+    if (!some_keys(r))
+        find_issuers_without_keys(&f, r);
     return f.count;
 }
 
-static void add_warnings(struct buf *b, const struct status_report *r)
+static size_t add_warnings(struct buf *b, const struct status_report *r)
 {
     struct findings f = {.out = b};
 
+    if (some_keys(r))
+        find_issuers_without_keys(&f, r);
     for (size_t i = 0; i < r->issuer_count; i++) {
         if (r->issuers[i].keys_loaded && r->issuers[i].last_error.data != NULL)
             find(&f, "issuer_refresh", r->issuers[i].name, r->issuers[i].last_error);
@@ -66,9 +86,10 @@ static void add_warnings(struct buf *b, const struct status_report *r)
         if (!r->services[i].reachable)
             find(&f, "database", r->services[i].name, r->services[i].last_error);
     }
+    return f.count;
 }
 
-/* "ready":…,"missing":[…],"warnings":[…]; returns whether nothing is missing. */
+/* "missing":[…],"warnings":[…],"ready":…,"degraded":…; returns whether nothing is missing. */
 static bool add_readiness(struct buf *b, const struct status_report *r)
 {
     json_add_name(b, "missing");
@@ -77,10 +98,13 @@ static bool add_readiness(struct buf *b, const struct status_report *r)
     buf_add_str(b, "],");
     json_add_name(b, "warnings");
     buf_add_char(b, '[');
-    add_warnings(b, r);
+    bool warned = add_warnings(b, r) > 0;
     buf_add_str(b, "],");
     json_add_name(b, "ready");
     json_add_bool(b, ready);
+    buf_add_char(b, ',');
+    json_add_name(b, "degraded");
+    json_add_bool(b, ready && warned);
     return ready;
 }
 

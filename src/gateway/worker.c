@@ -369,7 +369,9 @@ static void wind_up(struct worker *w)
     free_idle_calls(w);
     uv_close((uv_handle_t *)&w->turn, NULL);
     uv_close((uv_handle_t *)&w->tick, NULL);
-    uv_run(&w->loop, UV_RUN_DEFAULT);
+    /* A SIGTERM that met a graceful end has asked the loop to stop; such a run closes nothing. */
+    while (uv_run(&w->loop, UV_RUN_DEFAULT) != 0)
+        continue;
     ENSURE(uv_loop_close(&w->loop) == 0);
     audit_writer_close(w->audit);
     free(w->listeners);

@@ -201,18 +201,62 @@ static void ready_says_what_is_missing(void **state)
     const struct status_issuer issuers[] = {
         {.name = VIEW("okta"), .keys_loaded = false, .keys_age_s = -1,
          .last_error = VIEW("no \"route\"")},
-        {.name = VIEW("entra"), .keys_loaded = true, .keys_age_s = 4},
     };
     struct reply r;
     set_report(*state, &(struct status_report){
-                           .draining = true, .issuers = issuers, .issuer_count = 2});
+                           .draining = true, .issuers = issuers, .issuer_count = 1});
     ask(*state, "GET /status/ready" CLOSING, &r);
     assert_status(&r, 503);
     assert_string_equal(
         body_of(&r),
         "{\"missing\":[{\"reason\":\"configuration\"},{\"reason\":\"audit\"},"
         "{\"reason\":\"draining\"},{\"reason\":\"issuer_keys\",\"name\":\"okta\","
-        "\"detail\":\"no \\\"route\\\"\"}],\"warnings\":[],\"ready\":false}\n");
+        "\"detail\":\"no \\\"route\\\"\"}],\"warnings\":[],\"ready\":false,\"degraded\":false}\n");
+}
+
+/* Each alone keeps the node out of the balancer. */
+static void any_one_missing_thing_is_503(void **state)
+{
+    static const struct status_issuer with = {.name = VIEW("okta"), .keys_loaded = true};
+    static const struct status_issuer without = {.name = VIEW("okta"), .keys_age_s = -1};
+    const struct {
+        struct status_report report;
+        const char *reason;
+    } cases[] = {
+        {{.audit_working = true, .issuers = &with, .issuer_count = 1}, "configuration"},
+        {{.configured = true, .issuers = &with, .issuer_count = 1}, "audit"},
+        {{.configured = true, .audit_working = true, .draining = true, .issuers = &with,
+          .issuer_count = 1}, "draining"},
+        {{.configured = true, .audit_working = true, .issuers = &without, .issuer_count = 1},
+         "issuer_keys"},
+        {{.configured = true, .audit_working = true}, "issuer_keys"},
+    };
+    struct reply r;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char wanted[64];
+        set_report(*state, &cases[i].report);
+        ask(*state, "GET /status/ready" CLOSING, &r);
+        assert_status(&r, 503);
+        snprintf(wanted, sizeof wanted, "{\"missing\":[{\"reason\":\"%s\"", cases[i].reason);
+        assert_memory_equal(body_of(&r), wanted, strlen(wanted));
+    }
+}
+
+static void one_issuer_without_keys_among_others_is_a_warning(void **state)
+{
+    const struct status_issuer issuers[] = {
+        {.name = VIEW("okta"), .keys_age_s = -1, .last_error = VIEW("timeout")},
+        {.name = VIEW("entra"), .keys_loaded = true, .keys_age_s = 4},
+    };
+    struct reply r;
+    set_report(*state, &(struct status_report){.configured = true, .audit_working = true,
+                                               .issuers = issuers, .issuer_count = 2});
+    ask(*state, "GET /status/ready" CLOSING, &r);
+    assert_status(&r, 200);
+    assert_string_equal(body_of(&r),
+                        "{\"missing\":[],\"warnings\":[{\"reason\":\"issuer_keys\","
+                        "\"name\":\"okta\",\"detail\":\"timeout\"}],\"ready\":true,"
+                        "\"degraded\":true}\n");
 }
 
 static void a_database_out_of_reach_is_a_warning(void **state)
@@ -236,7 +280,7 @@ static void a_database_out_of_reach_is_a_warning(void **state)
         body_of(&r),
         "{\"missing\":[],\"warnings\":[{\"reason\":\"issuer_refresh\",\"name\":\"okta\","
         "\"detail\":\"timeout\"},{\"reason\":\"database\",\"name\":\"shop\","
-        "\"detail\":\"timeout\"}],\"ready\":true}\n");
+        "\"detail\":\"timeout\"}],\"ready\":true,\"degraded\":true}\n");
 }
 
 static void status_shows_everything(void **state)
@@ -260,8 +304,8 @@ static void status_shows_everything(void **state)
     assert_status(&r, 200);
     assert_string_equal(
         body_of(&r),
-        "{\"missing\":[],\"warnings\":[],\"ready\":true,\"version\":\"" SALLYPORT_VERSION
-        "\",\"node\":\"n1\",\"configured\":true,\"configuration_id\":\"abc\","
+        "{\"missing\":[],\"warnings\":[],\"ready\":true,\"degraded\":false,"
+        "\"version\":\"" SALLYPORT_VERSION "\",\"node\":\"n1\",\"configured\":true,\"configuration_id\":\"abc\","
         "\"configured_at\":\"2026-01-02T03:04:05Z\",\"draining\":false,\"audit_working\":true,"
         "\"workers\":2,\"client_connections\":9,\"issuers\":[{\"name\":\"okta\","
         "\"keys_loaded\":true,\"keys_age_s\":17,\"last_error\":null}],\"services\":[{\"name\":"
@@ -533,6 +577,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(live_is_true_as_long_as_the_loop_turns),
         TEST(ready_says_what_is_missing),
+        TEST(any_one_missing_thing_is_503),
+        TEST(one_issuer_without_keys_among_others_is_a_warning),
         TEST(a_database_out_of_reach_is_a_warning),
         TEST(status_shows_everything),
         TEST(metrics_come_as_prometheus_text),
