@@ -139,7 +139,7 @@ extern const struct fault sm_not_found;          /* ResourceNotFoundException */
 extern const struct fault sm_access_denied;      /* AccessDeniedException */
 extern const struct fault sm_decryption_failure; /* DecryptionFailure: the KMS key */
 extern const struct fault sm_encryption_failure; /* EncryptionFailure */
-extern const struct fault sm_invalid_parameter;  /* InvalidParameterException, ValidationException */
+extern const struct fault sm_invalid_parameter;  /* InvalidParameter-, ValidationException */
 extern const struct fault sm_invalid_request;    /* InvalidRequestException: deleted, and others */
 extern const struct fault sm_exists;             /* ResourceExistsException */
 extern const struct fault sm_limit;              /* LimitExceededException */
@@ -174,8 +174,8 @@ struct sm_exchange;
 
 /*
  * Signs and sends.  Everything is copied.  On failure (no memory, a body too large, no region) done
- * is not called; else it is called once, never from within sm_start, on the fetcher's thread.  *slot
- * is the exchange as long as it goes on and NULL when done is called; it must live as long.
+ * is not called; else it is called once, never from within sm_start, on the fetcher's thread.
+ * *slot is the exchange as long as it goes on and NULL when done is called; it must live as long.
  */
 err sm_start(const struct sm_options *options, const struct sm_call *call, sm_done *done, void *arg,
              struct sm_exchange **slot) MUST_USE;

@@ -47,7 +47,8 @@ static void endpoints_are_those_of_the_sdks(void **state)
         {"us-gov-west-1", true, true, "https://secretsmanager-fips.us-gov-west-1.amazonaws.com/"},
         {"us-iso-east-1", false, false, "https://secretsmanager.us-iso-east-1.c2s.ic.gov/"},
         {"us-iso-east-1", false, true, "https://secretsmanager.us-iso-east-1.api.aws.ic.gov/"},
-        {"us-isob-east-1", true, false, "https://secretsmanager-fips.us-isob-east-1.sc2s.sgov.gov/"},
+        {"us-isob-east-1", true, false,
+         "https://secretsmanager-fips.us-isob-east-1.sc2s.sgov.gov/"},
         {"eu-isoe-west-1", false, false, "https://secretsmanager.eu-isoe-west-1.cloud.adc-e.uk/"},
         {"us-isof-south-1", false, false, "https://secretsmanager.us-isof-south-1.csp.hci.ic.gov/"},
         {"eusc-de-east-1", false, false, "https://secretsmanager.eusc-de-east-1.amazonaws.eu/"},
@@ -141,7 +142,8 @@ static void bodies_hold_what_the_action_takes(void **state)
          "{\"SecretId\":\"s\"}"},
         {{.action = SM_PUT_SECRET_VALUE, .secret_id = {"s", 1}, .client_request_token = {"t", 1},
           .secret_string = {"{\"p\":\"x\"}", 9}, .stages = stages, .stage_count = 2},
-         "{\"SecretId\":\"s\",\"ClientRequestToken\":\"t\",\"SecretString\":\"{\\\"p\\\":\\\"x\\\"}\","
+         "{\"SecretId\":\"s\",\"ClientRequestToken\":\"t\","
+         "\"SecretString\":\"{\\\"p\\\":\\\"x\\\"}\","
          "\"VersionStages\":[\"AWSPENDING\",\"MINE\"]}"},
         {{.action = SM_UPDATE_SECRET_VERSION_STAGE, .secret_id = {"s", 1},
           .version_stage = {"AWSCURRENT", 10}, .move_to_version = {"n", 1},
