@@ -57,6 +57,23 @@ void diag_sort_after(struct diagnostics *d, struct diagnostic *after)
         d->last = entry;
 }
 
+void diag_forget_after(struct diagnostics *d, struct diagnostic *after)
+{
+    struct diagnostic *gone = after != NULL ? after->next : d->first;
+
+    for (; gone != NULL; gone = gone->next) {
+        if (gone->severity == SEVERITY_ERROR)
+            d->errors--;
+        else
+            d->warnings--;
+    }
+    if (after != NULL)
+        after->next = NULL;
+    else
+        d->first = NULL;
+    d->last = after;
+}
+
 void diag_print(const struct diagnostics *d, int fd)
 {
     for (const struct diagnostic *e = d->first; e != NULL; e = e->next) {

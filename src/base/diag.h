@@ -39,6 +39,9 @@ void diag_add(struct diagnostics *d, enum severity severity, struct view file, u
  * place keep their order, those of no line come first. */
 void diag_sort_after(struct diagnostics *d, struct diagnostic *after);
 
+/* Forgets the entries that come after the given one; NULL: all. */
+void diag_forget_after(struct diagnostics *d, struct diagnostic *after);
+
 /* "file:line:column: error: text", one line each, to the descriptor. */
 void diag_print(const struct diagnostics *d, int fd);
 

@@ -114,7 +114,11 @@ static void add_property(struct buf *b, const struct node_config *node, size_t i
     size_t start = b->len;
 
     buf_printf(b, "%s = ", f->name);
-    add_value(b, f, (const char *)node + f->offset);
+    /* What a reference stands for may be a secret, and the reference says the same. */
+    if (node->origins[i].reference.len > 0)
+        add_escaped(b, node->origins[i].reference);
+    else
+        add_value(b, f, (const char *)node + f->offset);
     do {
         buf_add_char(b, ' ');
     } while (b->len - start < ORIGIN_COLUMN && !buf_failed(b));

@@ -385,8 +385,8 @@ static void map_entry(struct decoder *d, const struct record *r, void *out,
         decode_record(d, r, out, entry, false);
 }
 
-static void record_list(struct decoder *d, const struct field *f, void *record,
-                        const struct yaml_node *value)
+void decode_list(struct decoder *d, const struct field *f, void *record,
+                 const struct yaml_node *value)
 {
     const struct record *r = f->record;
     bool is_map = f->type == FIELD_MAP;
@@ -445,7 +445,7 @@ static void decode_field(struct decoder *d, const struct record *r, const struct
     else if (f->type == FIELD_RECORD)
         sub_record(d, f, record, value, inherited);
     else if (f->type == FIELD_LIST || f->type == FIELD_MAP)
-        record_list(d, f, record, value);
+        decode_list(d, f, record, value);
     else if (f->type == FIELD_STRINGS)
         string_list(d, f, record, value);
     else if (f->type == FIELD_REFERENCE)

@@ -8,6 +8,7 @@
 #define SALLYPORT_CONFIG_DECODE_H
 
 #include "base/map.h"
+#include "config/config.h"
 #include "config/schema.h"
 #include "config/value.h"
 #include "config/yaml.h"
@@ -38,6 +39,10 @@ struct decoder {
     struct map unique; /* "kind field value" to the first yaml_node */
     struct borne_name *names;
     struct reference *references; /* newest first */
+    const struct vault *vaults; /* where references are looked up */
+    size_t vault_count;
+    bool pending;           /* a secret is being fetched */
+    bool pending_elsewhere; /* one that others depend on, so that mistakes may only seem to be */
     size_t mistakes;
     bool out_of_memory;
 };
@@ -57,6 +62,10 @@ void decode_error_line(struct decoder *d, unsigned line, const char *format, ...
 
 /* "unknown service 'x'; did you mean 'y'?" for each reference to a name that no entity bears. */
 void decode_check_references(struct decoder *d);
+
+/* Decodes the list, or mapping by name, of records. */
+void decode_list(struct decoder *d, const struct field *f, void *record,
+                 const struct yaml_node *value);
 
 /* The scalar's text, or false with an error: not a scalar, or a reference amid other text. */
 bool decode_scalar(struct decoder *d, const struct field *f, const struct yaml_node *value,

@@ -6,6 +6,8 @@
 #include "config/config.h"
 #include "config/decode.h"
 #include "config/file.h"
+#include "config/reference.h"
+#include "config/resolve.h"
 #include "config/rules.h"
 
 const struct fault config_invalid = {"config_invalid", "the configuration has mistakes", NULL, 0};
@@ -116,6 +118,91 @@ static int by_priority(const void *left, const void *right)
     return a->meta.line < b->meta.line ? -1 : a->meta.line > b->meta.line;
 }
 
+/* --- vaults and references --- */
+
+static struct view copy(struct decoder *d, struct view v)
+{
+    struct view kept = v.data != NULL ? arena_copy(d->arena, v) : v;
+    d->out_of_memory = d->out_of_memory || (v.data != NULL && kept.data == NULL);
+    return kept;
+}
+
+/* sallyport.conf's; its texts may not live as long as the entities do. */
+static struct vault copy_vault(struct decoder *d, struct vault v)
+{
+    v.prefix = copy(d, v.prefix);
+    v.path_prefix = copy(d, v.path_prefix);
+    v.aws.region = copy(d, v.aws.region);
+    v.aws.endpoint_url = copy(d, v.aws.endpoint_url);
+    v.aws.assume_role_arn = copy(d, v.aws.assume_role_arn);
+    v.aws.role_session_name = copy(d, v.aws.role_session_name);
+    v.aws.sts_endpoint_url = copy(d, v.aws.sts_endpoint_url);
+    return v;
+}
+
+/* The file's vaults first, for which only the node's can be asked; then these behind them. */
+static void take_vaults(struct decoder *d, struct yaml_node *root, struct yaml_file *file)
+{
+    const struct field *f = schema_field(&schema_file, VIEW("vaults"));
+    const struct node_config *node = d->host->node;
+    struct yaml_node *list = root->first;
+    struct vault own[2];
+    size_t own_count = 0;
+
+    if (node != NULL) {
+        own[own_count++] = copy_vault(d, node->vault_aws);
+        own[own_count++] = copy_vault(d, node->vault_env);
+    }
+    d->vaults = own;
+    d->vault_count = own_count;
+    while (list != NULL && !view_is(list->key, f->name))
+        list = list->next;
+    if (list != NULL && !yaml_is_null(list)) {
+        resolve_tree(d, list, true);
+        decode_list(d, f, file, list);
+    }
+    struct vault *all = ARENA_ARRAY(d->arena, file->vault_count + own_count + 1, struct vault);
+    d->out_of_memory = d->out_of_memory || all == NULL;
+    for (size_t i = 0; all != NULL && i < file->vault_count; i++)
+        all[i] = file->vaults[i];
+    for (size_t i = 0; all != NULL && i < own_count; i++)
+        all[file->vault_count + i] = own[i];
+    d->vaults = all;
+    d->vault_count = all != NULL ? file->vault_count + own_count : 0;
+}
+
+static void mark_whole(struct yaml_node *mapping, const char *field)
+{
+    for (struct yaml_node *n = mapping->first; n != NULL; n = n->next)
+        n->whole = n->whole || view_is(n->key, field);
+}
+
+/* secret and rotation.master of each service and its read part are asked for by member. */
+static void mark_whole_secrets(struct yaml_node *way)
+{
+    mark_whole(way, "secret");
+    for (struct yaml_node *n = way->first; n != NULL; n = n->next) {
+        if (view_is(n->key, "rotation"))
+            mark_whole(n, "master");
+    }
+}
+
+static void resolve_all(struct decoder *d, struct yaml_node *root)
+{
+    for (struct yaml_node *list = root->first; list != NULL; list = list->next) {
+        bool services = view_is(list->key, "services");
+        for (struct yaml_node *s = list->first; services && s != NULL; s = s->next) {
+            mark_whole_secrets(s);
+            for (struct yaml_node *n = s->first; n != NULL; n = n->next) {
+                if (view_is(n->key, "read"))
+                    mark_whole_secrets(n);
+            }
+        }
+        if (!view_is(list->key, "vaults"))
+            resolve_tree(d, list, false);
+    }
+}
+
 /* --- the whole --- */
 
 static struct entities link_entities(struct decoder *d, struct yaml_file *file)
@@ -124,24 +211,40 @@ static struct entities link_entities(struct decoder *d, struct yaml_file *file)
     link_routes(d, file);
     if (file->role_count > 0)
         qsort(file->roles, file->role_count, sizeof *file->roles, by_priority);
-    return (struct entities){file->issuers,       file->issuer_count, file->services,
-                             file->service_count, file->roles,        file->role_count};
+    return (struct entities){
+        .issuers = file->issuers,
+        .issuer_count = file->issuer_count,
+        .services = file->services,
+        .service_count = file->service_count,
+        .roles = file->roles,
+        .role_count = file->role_count,
+        .vaults = d->vaults,
+        .vault_count = d->vault_count,
+    };
 }
 
 static err parse(struct decoder *d, struct view text, struct entities *out)
 {
+    struct diagnostic *before = d->d->last;
     size_t errors = d->d->errors;
     struct yaml_file file = {0};
-    struct yaml_node *root = yaml_read(d->scratch, d->file, text, d->host, d->d);
+    struct yaml_node *root = yaml_read(d->scratch, d->file, text, d->d);
 
     *out = (struct entities){0};
     if (root == NULL)
         return fail(&config_invalid);
+    take_vaults(d, root, &file);
+    resolve_all(d, root);
     decode_record(d, &schema_file, &file, root, false);
     *out = link_entities(d, &file);
     rules_across(d, out);
     if (d->out_of_memory)
         return fail(&fault_out_of_memory);
+    if (d->pending && (d->d->errors == errors || d->pending_elsewhere)) {
+        diag_forget_after(d->d, before);
+        d->d->errors = errors; /* those beyond the bound of messages too */
+        return fail(&config_awaits_secrets);
+    }
     return d->d->errors > errors ? fail(&config_invalid) : OK;
 }
 

@@ -9,7 +9,7 @@
 
 enum { CHUNK_BYTES = 64 << 10 };
 
-static const char *read_all(int fd, struct buf *out)
+const char *file_read_all(int fd, struct buf *out)
 {
     struct stat st;
 
@@ -33,7 +33,7 @@ static const char *read_all(int fd, struct buf *out)
 err file_read(const char *path, struct buf *out, struct diagnostics *d)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    const char *wrong = fd < 0 ? strerror(errno) : read_all(fd, out);
+    const char *wrong = fd < 0 ? strerror(errno) : file_read_all(fd, out);
 
     if (fd >= 0)
         close(fd);

@@ -12,6 +12,9 @@
  * there, not a file, or longer than the buffer may be. */
 err file_read(const char *path, struct buf *out, struct diagnostics *d) MUST_USE;
 
+/* Appends the rest of the descriptor's regular file or pipe.  NULL, or what is wrong. */
+const char *file_read_all(int fd, struct buf *out) MUST_USE;
+
 /* The folder part of a path, without the last '/'; absent when the path has none. */
 struct view file_folder(struct view path);
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/attr.h"
 #include "config/conf_file.h"
 #include "config/config.h"
 #include "config/file.h"
@@ -18,6 +19,10 @@ struct joiner {
     struct diagnostics *d;
     struct node_config *out;
     struct property_origin *origins;
+    struct conf_line *lines; /* of the file */
+    /* The vaults' properties are read first: they say what references in the others mean. */
+    bool vaults_turn;
+    bool pending;
     bool no_memory;
 };
 
@@ -50,21 +55,48 @@ static const struct property_origin *origin_of(const struct joiner *j, const cha
     return &j->origins[f - schema_node.fields];
 }
 
+/* What the reference stands for; false when there is nothing to set. */
+static bool resolve(struct joiner *j, const struct field *f, struct view *value,
+                    const struct property_origin *origin)
+{
+    const struct vault vaults[] = {j->out->vault_aws, j->out->vault_env};
+    struct reference_scope scope = {.arena = j->arena,
+                                    .host = j->host,
+                                    .vaults = vaults,
+                                    .vault_count = j->vaults_turn ? 0 : COUNT_OF(vaults),
+                                    .without_aws = j->vaults_turn};
+    struct secret_answer answer;
+
+    if (reference_resolve(&scope, *value, &answer)) {
+        if (answer.open_to_all)
+            report(j, SEVERITY_WARNING, origin, f->name,
+                   "every user of this machine may read the secret's file");
+        *value = answer.value;
+        return true;
+    }
+    if (answer.pending)
+        j->pending = true;
+    else if (answer.unread)
+        report(j, SEVERITY_WARNING, origin, f->name, "the secret of AWS was not read");
+    else
+        report(j, SEVERITY_ERROR, origin, f->name, answer.why);
+    return false;
+}
+
 static void set_property(struct joiner *j, const struct field *f, struct view value,
                          const struct property_origin *origin)
 {
     char why[WHY_BYTES];
     struct value_style style = {.arena = j->arena, .booleans_as_on = true};
+    struct view written = value;
     bool referenced = reference_is(value);
 
     if (value.len == 0)
         return; /* as in Kong: as if it were not given */
     if (origin->kind == ORIGIN_FILE)
         style.folder = file_folder(origin->source);
-    if (referenced && !reference_resolve(j->arena, j->host, value, &value, why)) {
-        report(j, SEVERITY_ERROR, origin, f->name, why);
+    if (referenced && !resolve(j, f, &value, origin))
         return;
-    }
     if (!value_parse(&style, f, value, (char *)j->out + f->offset, why)) {
         report(j, SEVERITY_ERROR, origin, f->name,
                referenced ? "what the reference stands for is not a valid value" : why);
@@ -73,6 +105,8 @@ static void set_property(struct joiner *j, const struct field *f, struct view va
     struct property_origin *kept = &j->origins[f - schema_node.fields];
     *kept = *origin;
     kept->property = f->name;
+    if (referenced)
+        kept->reference = arena_copy(j->arena, written);
 }
 
 static void unknown_property(struct joiner *j, const struct given *g)
@@ -99,10 +133,18 @@ static void unknown_property(struct joiner *j, const struct given *g)
     report(j, variable ? SEVERITY_WARNING : SEVERITY_ERROR, &g->origin, name, text);
 }
 
+static bool of_vault(const struct field *f)
+{
+    return view_starts_with(view_str(f->name), VIEW("vault_"));
+}
+
 static void take(struct joiner *j, const struct given *g)
 {
     const struct field *f = schema_field(&schema_node, g->name);
+    bool of_vaults = f != NULL && of_vault(f);
 
+    if (of_vaults != j->vaults_turn)
+        return;
     if (f == NULL)
         unknown_property(j, g);
     else
@@ -122,34 +164,35 @@ static void set_defaults(struct joiner *j)
 
 /* --- the sources --- */
 
-static err take_file(struct joiner *j, const char *path, struct view text)
+static err read_lines(struct joiner *j, const char *path, struct view text)
 {
-    struct conf_line *lines = NULL;
-
     j->out->conf_file = arena_copy(j->arena, view_str(path));
-    TRY(conf_file_parse(j->arena, j->out->conf_file, text, &lines, j->d));
-    for (const struct conf_line *l = lines; l != NULL; l = l->next) {
+    return conf_file_parse(j->arena, j->out->conf_file, text, &j->lines, j->d);
+}
+
+static void take_lines(struct joiner *j)
+{
+    for (const struct conf_line *l = j->lines; l != NULL; l = l->next) {
         struct given g = {l->name,
                           l->value,
                           {.kind = ORIGIN_FILE, .source = j->out->conf_file, .line = l->line}};
         take(j, &g);
     }
-    return OK;
 }
 
-static err take_conf(struct joiner *j, const struct node_config_sources *s)
+static err read_conf(struct joiner *j, const struct node_config_sources *s)
 {
     const char *path = s->conf_file != NULL ? s->conf_file : CONFIG_DEFAULT_FILE;
     struct buf text;
 
     if (s->conf_text.data != NULL)
-        return take_file(j, path, s->conf_text);
+        return read_lines(j, path, s->conf_text);
     if (s->conf_file == NULL && access(path, F_OK) != 0)
         return OK;
     buf_init(&text, CONF_MAX_BYTES + (64 << 10));
     err e = file_read(path, &text, j->d);
     if (!failed(e))
-        e = take_file(j, path, buf_view(&text));
+        e = read_lines(j, path, buf_view(&text));
     buf_clear_secure(&text);
     return e;
 }
@@ -273,16 +316,25 @@ static void finish(struct joiner *j)
         j->no_memory = true;
 }
 
-static err join(struct joiner *j, const struct node_config_sources *s)
+static void take_all(struct joiner *j, const struct node_config_sources *s)
 {
-    set_defaults(j);
-    TRY(take_conf(j, s));
+    take_lines(j);
     take_environment(j, s->environment, VIEW("KONG_"));
     take_environment(j, s->environment, VIEW("SALLYPORT_"));
     for (size_t i = 0; i < s->setting_count; i++) {
         struct given g = {s->settings[i].name, s->settings[i].value, {.kind = ORIGIN_COMMAND_LINE}};
         take(j, &g);
     }
+}
+
+static err join(struct joiner *j, const struct node_config_sources *s)
+{
+    set_defaults(j);
+    TRY(read_conf(j, s));
+    j->vaults_turn = true;
+    take_all(j, s);
+    j->vaults_turn = false;
+    take_all(j, s);
     finish(j);
     return j->no_memory ? fail(&fault_out_of_memory) : OK;
 }
@@ -290,6 +342,7 @@ static err join(struct joiner *j, const struct node_config_sources *s)
 err node_config_load(struct arena *arena, const struct node_config_sources *sources,
                      struct node_config *out, struct diagnostics *d)
 {
+    struct diagnostic *before = d->last;
     size_t errors = d->errors;
     struct joiner j = {.arena = arena,
                        .host = sources->host != NULL ? sources->host : &config_system,
@@ -302,6 +355,12 @@ err node_config_load(struct arena *arena, const struct node_config_sources *sour
         return fail(&fault_out_of_memory);
     out->origins = j.origins;
     out->origin_count = schema_node.field_count;
+    out->vault_aws = *vault_find(NULL, 0, VIEW("aws"));
+    out->vault_env = *vault_find(NULL, 0, VIEW("env"));
     TRY(join(&j, sources));
+    if (j.pending && d->errors == errors) {
+        diag_forget_after(d, before);
+        return fail(&config_awaits_secrets);
+    }
     return d->errors > errors ? fail(&config_invalid) : OK;
 }

@@ -23,12 +23,26 @@ field_check check_role_session_name; /* a template */
 field_check check_source_identity;   /* a template, or empty */
 field_check check_external_id;
 field_check check_session_policy; /* its size and characters */
+field_check check_plain_session_name; /* no template */
+field_check check_vault_prefix;
 field_check check_session_tag_key;
 field_check check_session_tag_value; /* a template */
 
 void take_url(struct decoder *d, const struct field *f, void *record,
               const struct yaml_node *value);
 
+/* A reference to a whole secret, without a KEY: kept as written. */
+void take_whole_secret(struct decoder *d, const struct field *f, void *record,
+                       const struct yaml_node *value);
+/* Into rotation.alternating. */
+void take_strategy(struct decoder *d, const struct field *f, void *record,
+                   const struct yaml_node *value);
+/* Taken elsewhere, or of no effect. */
+void take_nothing(struct decoder *d, const struct field *f, void *record,
+                  const struct yaml_node *value);
+
+void finish_vault(struct decoder *d, void *record, const struct yaml_node *mapping);
+void finish_rotation(struct decoder *d, void *record, const struct yaml_node *mapping);
 void finish_issuer(struct decoder *d, void *record, const struct yaml_node *mapping);
 void finish_iam_auth(struct decoder *d, void *record, const struct yaml_node *mapping);
 void finish_read(struct decoder *d, void *record, const struct yaml_node *mapping);
@@ -45,6 +59,12 @@ void rules_find_region(struct decoder *d, struct endpoint *e, const struct yaml_
 struct view rules_signed_name(const struct endpoint *e);
 /* Whether the host name is one that RDS gives. */
 bool rules_is_rds_host(struct view host);
+
+/* The login by a whole secret, and its rotation; by what the mapping itself says of the login. */
+void rules_login(struct decoder *d, struct endpoint *e, const struct yaml_node *mapping);
+
+/* Whether the field was written, and not as null. */
+bool rules_written(const struct yaml_node *mapping, const char *field);
 
 /* The node at which to report on a field: its own, or the mapping that lacks it. */
 const struct yaml_node *rules_node(const struct yaml_node *mapping, const char *field);

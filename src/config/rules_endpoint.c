@@ -3,6 +3,7 @@
 
 #include "base/secret.h"
 #include "config/reference.h"
+#include "config/resolve.h"
 #include "config/rules.h"
 #include "config/url.h"
 
@@ -29,11 +30,14 @@ static struct endpoint *endpoint_of(const struct field *url_field, void *record)
 static void take_password(struct decoder *d, struct endpoint *e, struct view part,
                           const struct yaml_node *value)
 {
-    char why[REFERENCE_WHY_BYTES];
+    struct view plain;
 
+    e->password = (struct view){NULL, 0};
+    e->password_reference = (struct view){NULL, 0};
     if (reference_is(part)) {
-        if (!reference_resolve(d->arena, d->host, part, &e->password, why))
-            decode_error(d, value, "'url': %s", why);
+        e->password_reference = arena_copy(d->arena, part);
+        if (resolve_text(d, value, "url", part, &plain))
+            e->password = plain;
         return;
     }
     if (!value->referenced) {
@@ -42,7 +46,6 @@ static void take_password(struct decoder *d, struct endpoint *e, struct view par
                                "'password'");
         return;
     }
-    struct view plain;
     if (!url_decode(d->scratch, part, &plain)) {
         decode_error(d, value, "'url': its password is not well encoded");
         return;
@@ -71,6 +74,27 @@ static void take_part(struct decoder *d, struct view part, struct view *slot, fi
     *slot = plain;
 }
 
+static void take_user(struct decoder *d, struct endpoint *e, struct view part,
+                      const struct yaml_node *value)
+{
+    const char *wrong;
+
+    if (part.len == 0)
+        return;
+    e->user_reference = (struct view){NULL, 0};
+    if (!reference_is(part)) {
+        take_part(d, part, &e->user, check_identifier, "user", value);
+        return;
+    }
+    e->user = (struct view){NULL, 0};
+    e->user_reference = arena_copy(d->arena, part);
+    if (!resolve_text(d, value, "url", part, &e->user))
+        return;
+    wrong = e->user.len == 0 ? "is empty" : check_identifier(e->user);
+    if (wrong != NULL)
+        decode_error(d, value, "'url': its user %s", wrong);
+}
+
 void take_url(struct decoder *d, const struct field *f, void *record,
               const struct yaml_node *value)
 {
@@ -86,7 +110,7 @@ void take_url(struct decoder *d, const struct field *f, void *record,
         decode_error(d, value, "'url': %s", wrong);
         return;
     }
-    take_part(d, parts.user, &e->user, check_identifier, "user", value);
+    take_user(d, e, parts.user, value);
     take_part(d, parts.host, &e->host, check_database_host, "host", value);
     take_part(d, parts.database, &e->database, check_identifier, "database", value);
     if (parts.password.data != NULL)
@@ -117,6 +141,7 @@ static void check_iam(struct decoder *d, struct endpoint *e, const struct yaml_n
         decode_error(d, rules_node(mapping, "password"),
                      "a password and iam_auth exclude each other");
     e->password = (struct view){NULL, 0};
+    e->password_reference = (struct view){NULL, 0};
     if (e->sslmode != SSLMODE_VERIFY_FULL)
         decode_error(d, rules_node(mapping, "sslmode"),
                      "iam_auth needs sslmode verify-full: the token must not reach another server");
@@ -188,7 +213,8 @@ static void check_complete(struct decoder *d, const struct endpoint *e,
         const char *name;
         bool there;
     } needed[] = {{"host", e->host.len + p.host.len > 0},
-                  {"user", e->user.len + p.user.len > 0},
+                  {"user", e->user.len + p.user.len + e->secret.len > 0 ||
+                               yaml_member(mapping, "secret") != NULL},
                   {"database", e->database.len + p.database.len > 0}};
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
         if (!needed[i].there && yaml_member(mapping, needed[i].name) == NULL)
@@ -201,6 +227,7 @@ static void check_complete(struct decoder *d, const struct endpoint *e,
 static void finish_endpoint(struct decoder *d, struct endpoint *e, const struct yaml_node *mapping,
                             const char *kind)
 {
+    rules_login(d, e, mapping);
     check_said_twice(d, mapping);
     check_complete(d, e, mapping, kind);
     if (e->port == 0)

@@ -217,11 +217,6 @@ void rules_find_region(struct decoder *d, struct endpoint *e, const struct yaml_
 
 /* --- iam_auth as a whole --- */
 
-static bool written(const struct yaml_node *mapping, const char *field)
-{
-    const struct yaml_node *node = yaml_member(mapping, field);
-    return node != NULL && !yaml_is_null(node);
-}
 
 static void warn_needless(struct decoder *d, const struct yaml_node *mapping)
 {
@@ -230,7 +225,7 @@ static void warn_needless(struct decoder *d, const struct yaml_node *mapping)
         "policy_arns",       "tags",            "sts_endpoint_url", "max_sessions"};
 
     for (size_t i = 0; i < COUNT_OF(needless); i++) {
-        if (written(mapping, needless[i]))
+        if (rules_written(mapping, needless[i]))
             decode_warning(d, rules_node(mapping, needless[i]),
                            "'%s' has no effect without assume_role_arn", needless[i]);
     }
@@ -329,7 +324,7 @@ void finish_iam_auth(struct decoder *d, void *record, const struct yaml_node *ma
     check_chain(d, iam, mapping);
     if (iam->web_identity == WEB_IDENTITY_CALLER)
         check_web_identity(d, iam, mapping);
-    if (written(mapping, "max_sessions") && !iam->per_caller)
+    if (rules_written(mapping, "max_sessions") && !iam->per_caller)
         decode_warning(d, rules_node(mapping, "max_sessions"),
                        "'max_sessions' has no effect: without a placeholder or web_identity one "
                        "session serves every caller");

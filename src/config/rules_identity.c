@@ -1,18 +1,19 @@
 /* Rules of issuers and roles; and how an entity without an id gets one. */
 #include "config/rules.h"
 
-static bool written(const struct yaml_node *mapping, const char *field)
+bool rules_written(const struct yaml_node *mapping, const char *field)
 {
     const struct yaml_node *node = yaml_member(mapping, field);
     return node != NULL && !yaml_is_null(node);
 }
+
 
 void finish_issuer(struct decoder *d, void *record, const struct yaml_node *mapping)
 {
     static const struct view access_token[] = {VIEW("access")};
     struct issuer *i = record;
 
-    if (written(mapping, "jwks_uri") && written(mapping, "jwks_file"))
+    if (rules_written(mapping, "jwks_uri") && rules_written(mapping, "jwks_file"))
         decode_error(d, rules_node(mapping, "jwks_file"),
                      "jwks_uri and jwks_file exclude each other");
     if (i->audience.count == 0 && i->clients.count == 0)

@@ -150,9 +150,9 @@ static void add_sections(struct buf *out, const char *path, const struct record 
         return;
     for (size_t i = 0; i < r->field_count; i++) {
         const struct field *f = &r->fields[i];
-        /* The top level's routes are those of the services, read's iam_auth the service's. */
+        /* The top level's routes are those of the services, read's sections the service's. */
         if (!has_section(f) || (depth == 0 && f->record == &schema_route) ||
-            (depth > 1 && strcmp(f->name, "iam_auth") == 0))
+            (depth > 1 && (strcmp(f->name, "iam_auth") == 0 || strcmp(f->name, "rotation") == 0)))
             continue;
         buf_init(&name, sizeof inner - 1);
         buf_printf(&name, "%s%s%s%s", depth == 0 ? "" : path, depth == 0 ? "" : ".", f->name,

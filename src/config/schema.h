@@ -85,6 +85,9 @@ struct field {
 
 #define NO_OFFSET SIZE_MAX
 
+/* Kong's bound of a vault's times is none; this one is some 31 years. */
+#define SECRET_TTL_MAX_S INT64_C(1000000000)
+
 struct record {
     const char *kind; /* "service": as messages call it */
     size_t size;
@@ -103,6 +106,8 @@ extern const struct record schema_issuer;
 extern const struct record schema_service;
 extern const struct record schema_route;
 extern const struct record schema_role;
+extern const struct record schema_vault;
+extern const struct record schema_vault_config;
 extern const struct record schema_node;    /* sallyport.conf */
 
 /* What the top level of sallyport.yaml is decoded into. */
@@ -114,6 +119,8 @@ struct yaml_file {
     size_t service_count;
     struct route *routes; /* that name their service, instead of standing in it */
     size_t route_count;
+    struct vault *vaults;
+    size_t vault_count;
     struct role *roles;
     size_t role_count;
 };

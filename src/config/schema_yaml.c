@@ -222,6 +222,26 @@ static const struct record schema_iam_auth = {
     RECORD_FIELDS(iam_auth_fields), .finish = finish_iam_auth,
     .doc = "Login by AWS IAM tokens; true stands for a mapping of defaults."};
 
+static const char *const strategy_words[] = {"single-user", "alternating-users", NULL};
+
+static const struct field rotation_fields[] = {
+    {.name = "every", .type = FIELD_INTEGER, AT(rotation, every_s), .unit = UNIT_DURATION,
+     .min = 4 * 3600, .max = INT64_C(1000) * 86400,
+     .doc = "How old the secret's value may grow before it is replaced; must be written."},
+    {.name = "strategy", .type = FIELD_STRING, AT(rotation, alternating), .words = strategy_words,
+     .take = take_strategy,
+     .doc = "Whether the user gets a new password (single-user, the default), or a second user "
+            "takes turns with it (alternating-users)."},
+    {.name = "master", .type = FIELD_STRING, AT(rotation, master), .take = take_whole_secret,
+     .doc = "A reference to the secret of who may change users; needed by alternating-users, by "
+            "default the user itself."},
+};
+
+static const struct record schema_rotation = {
+    .kind = "rotation", .size = sizeof(struct rotation), .line_offset = NO_OFFSET,
+    RECORD_FIELDS(rotation_fields), .finish = finish_rotation,
+    .doc = "Lets the gateway itself rotate the secret, one node at a time."};
+
 /* The fields that a service and its read part share; AT_ENDPOINT names the member in either. */
 #define ENDPOINT_FIELDS(AT_ENDPOINT, AT_IAM)                                                       \
     {.name = "url", .type = FIELD_STRING, AT_ENDPOINT(url), .take = take_url,                      \
@@ -237,6 +257,11 @@ static const struct record schema_iam_auth = {
          .check = check_identifier, .doc = "The database's name."},                                \
         {.name = "password", .type = FIELD_STRING, AT_ENDPOINT(password), .flags = FIELD_SECRET,   \
          .doc = "The login's password as a reference; not together with iam_auth."},               \
+        {.name = "secret", .type = FIELD_STRING, AT_ENDPOINT(secret), .take = take_whole_secret,   \
+         .doc = "A reference to a whole secret in RDS's format, JSON with username and password, " \
+                "instead of user and password."},                                                  \
+        {.name = "rotation", .type = FIELD_RECORD, AT_ENDPOINT(rotation),                          \
+         .record = &schema_rotation, .doc = "Lets the gateway itself rotate the secret."},         \
         {.name = "sslmode", .type = FIELD_ENUM, AT_ENDPOINT(sslmode), .words = sslmode_words,      \
          .fallback = "verify-full", .doc = "How the connection is secured, in libpq's words."},    \
         {.name = "sslrootcert", .type = FIELD_STRING, AT_ENDPOINT(sslrootcert),                    \
@@ -400,11 +425,70 @@ const struct record schema_role = {
     RECORD_FIELDS(role_fields), .finish = finish_role,
     .doc = "What a caller may become, and what it may touch."};
 
+/* --- vault --- */
+
+static const char *const vault_kinds[] = {"env", "file", "aws", NULL};
+
+#define VAULT_AT(member) AT(vault, member)
+static const struct field vault_config_fields[] = {
+    {.name = "prefix", .type = FIELD_STRING, VAULT_AT(path_prefix), .check = check_no_control,
+     .doc = "env: put before the variable's name.  file: the folder of the secrets, /run/secrets "
+            "by default."},
+    {.name = "region", .type = FIELD_STRING, VAULT_AT(aws.region), .check = check_identifier,
+     .doc = "aws: the region; by default that of the environment, as for logins."},
+    {.name = "endpoint_url", .type = FIELD_STRING, VAULT_AT(aws.endpoint_url),
+     .check = check_https_url, .doc = "aws: a private endpoint of AWS Secrets Manager."},
+    {.name = "assume_role_arn", .type = FIELD_STRING, VAULT_AT(aws.assume_role_arn),
+     .check = check_role_arn, .doc = "aws: an IAM role to read secrets as."},
+    {.name = "role_session_name", .type = FIELD_STRING, VAULT_AT(aws.role_session_name),
+     .check = check_plain_session_name, .doc = "aws: its session's name; KongVault by default."},
+    {.name = "sts_endpoint_url", .type = FIELD_STRING, VAULT_AT(aws.sts_endpoint_url),
+     .check = check_https_url, .doc = "aws: a private endpoint of AWS STS."},
+    {.name = "base64_decode", .type = FIELD_BOOLEAN, VAULT_AT(aws.base64_decode),
+     .fallback = "false", .doc = "aws: whether what is read is base64, to be decoded."},
+    {.name = "ttl", .type = FIELD_INTEGER, VAULT_AT(ttl_s), .unit = UNIT_S, .fallback = "0",
+     .max = SECRET_TTL_MAX_S, .doc = "aws: a value is read again when it is this old; 0: never."},
+    {.name = "neg_ttl", .type = FIELD_INTEGER, VAULT_AT(neg_ttl_s), .unit = UNIT_S,
+     .fallback = "0", .max = SECRET_TTL_MAX_S,
+     .doc = "aws: how long a secret that is not there is not asked for again; 0: as ttl."},
+    {.name = "resurrect_ttl", .type = FIELD_INTEGER, VAULT_AT(resurrect_ttl_s), .unit = UNIT_S,
+     .fallback = "100000000", .max = SECRET_TTL_MAX_S,
+     .doc = "aws: how long a value outlives its ttl while it cannot be read again."},
+};
+
+const struct record schema_vault_config = {
+    .kind = "config", .size = sizeof(struct vault), .line_offset = NO_OFFSET,
+    RECORD_FIELDS(vault_config_fields),
+    .doc = "What the kind of vault needs; its values may be references to env and file."};
+
+static const struct field vault_fields[] = {
+    {.name = "prefix", .type = FIELD_STRING, AT(vault, prefix), .check = check_vault_prefix,
+     .flags = FIELD_REQUIRED | FIELD_UNIQUE, .doc = "The X of {vault://X/…}."},
+    {.name = "name", .type = FIELD_ENUM, AT(vault, kind), .words = vault_kinds,
+     .flags = FIELD_REQUIRED, .doc = "What kind of vault it is."},
+    {.name = "description", .type = FIELD_STRING, .offset = 0, .take = take_nothing,
+     .present_offset = NO_OFFSET, .inherit_offset = NO_OFFSET, .since = "0.1.0",
+     .doc = "For people; without effect."},
+    /* The config's fields are members of the vault itself. */
+    {.name = "config", .type = FIELD_RECORD, .offset = 0, .present_offset = NO_OFFSET,
+     .inherit_offset = NO_OFFSET, .since = "0.1.0", .record = &schema_vault_config,
+     .doc = "What the kind of vault needs."},
+    META_FIELDS(vault),
+};
+
+const struct record schema_vault = {
+    .kind = "vault", .size = sizeof(struct vault), .line_offset = offsetof(struct vault, meta.line),
+    RECORD_FIELDS(vault_fields), .finish = finish_vault,
+    .doc = "Where references with a prefix are looked up; env, file and aws need no entity."};
+
 /* --- the file --- */
 
 static const struct field file_fields[] = {
     {.name = "_format_version", .type = FIELD_STRING, AT(yaml_file, format_version),
      .flags = FIELD_REQUIRED, .check = check_format_version, .doc = "Always \"3.0\", as in Kong."},
+    {.name = "vaults", .type = FIELD_LIST, COUNTED(yaml_file, vaults, vault_count),
+     .record = &schema_vault, .take = take_nothing,
+     .doc = "Where references to secrets are looked up."},
     {.name = "issuers", .type = FIELD_LIST, COUNTED(yaml_file, issuers, issuer_count),
      .record = &schema_issuer, .doc = "Who signs the tokens that callers bear."},
     {.name = "services", .type = FIELD_LIST, COUNTED(yaml_file, services, service_count),
@@ -420,7 +504,7 @@ static const char *const kong_file[] = {
     "basicauth_credentials", "ca_certificates", "certificates", "consumer_groups", "consumers",
     "filter_chains", "hmacauth_credentials", "jwt_secrets", "key_sets", "keyauth_credentials",
     "keys", "licenses", "oauth2_credentials", "partials", "plugins", "snis", "targets", "upstreams",
-    "vaults", NULL};
+    NULL};
 
 const struct record schema_file = {
     .kind = "the file", .size = sizeof(struct yaml_file), .line_offset = NO_OFFSET,

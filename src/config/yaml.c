@@ -18,7 +18,6 @@ struct level {
 struct reader {
     struct arena *arena;
     struct view file;
-    const struct config_host *host;
     struct diagnostics *d;
     struct yaml_node *root;
     struct level levels[YAML_MAX_DEPTH];
@@ -156,21 +155,6 @@ static void take_key(struct reader *r, struct view text, const yaml_mark_t *mark
     up->key_column = column_of(mark);
 }
 
-static void resolve(struct reader *r, struct yaml_node *node, const yaml_mark_t *mark)
-{
-    char why[REFERENCE_WHY_BYTES];
-    struct view value;
-
-    node->referenced = true;
-    if (reference_resolve(r->arena, r->host, node->text, &value, why)) {
-        node->text = value;
-        node->plain = true;
-    } else {
-        node->broken = true;
-        mistake(r, mark, why);
-    }
-}
-
 static void take_scalar(struct reader *r, const yaml_event_t *e)
 {
     const yaml_mark_t *mark = &e->start_mark;
@@ -195,8 +179,11 @@ static void take_scalar(struct reader *r, const yaml_event_t *e)
         stop(r, mark, "there is not enough memory for the file");
         return;
     }
-    if (reference_is(node->text))
-        resolve(r, node, mark);
+    if (reference_is(node->text)) {
+        node->referenced = true;
+        node->plain = true;
+        node->reference = node->text;
+    }
     attach(r, node, mark);
 }
 
@@ -280,9 +267,9 @@ static void report_syntax(struct reader *r, const yaml_parser_t *p, struct view 
 }
 
 struct yaml_node *yaml_read(struct arena *arena, struct view file, struct view text,
-                            const struct config_host *host, struct diagnostics *d)
+                            struct diagnostics *d)
 {
-    struct reader r = {.arena = arena, .file = file, .host = host, .d = d};
+    struct reader r = {.arena = arena, .file = file, .d = d};
     yaml_parser_t parser;
     yaml_event_t event;
     bool end = false;

@@ -5,7 +5,7 @@
  * can make a small file huge, a tag can change what a scalar means), no key twice, bounded depth
  * and size.  Scalars keep their text and whether they were quoted; what a plain `on` or `017` means
  * is for the field's type to say, so nothing turns into a boolean or an octal number unasked.
- * A whole value that is a {vault://env/NAME} reference is replaced by what it stands for.
+ * A whole value that is a {vault://…} reference is marked; resolve.h puts in what it stands for.
  *
  * The tree lives in the arena given, and is wiped there where it holds a resolved reference.
  */
@@ -19,19 +19,20 @@
 #include "base/attr.h"
 #include "base/diag.h"
 #include "base/view.h"
-#include "config/config.h"
 
 enum yaml_kind { NODE_SCALAR, NODE_SEQUENCE, NODE_MAPPING };
 
 struct yaml_node {
     enum yaml_kind kind;
-    bool plain;      /* a scalar without quotes, or one that a reference gave */
+    bool plain;      /* a scalar without quotes, or a reference */
     bool block;      /* a scalar in the | or > style: its text begins on the next line */
-    bool referenced; /* the text came from a reference: never show it */
-    bool broken;     /* a reference to nothing, already reported */
+    bool referenced; /* a reference: never show the text, it is or will be a secret */
+    bool broken;     /* a reference to nothing, already reported, or not known yet */
+    bool whole;      /* a reference to a whole secret, which the field wants unresolved */
     unsigned line;   /* of the value */
     unsigned column;
-    struct view text; /* of a scalar, NUL-terminated */
+    struct view text; /* of a scalar, NUL-terminated; of a reference what it stands for */
+    struct view reference; /* as written */
     struct view key;  /* in a mapping: the member's name */
     unsigned key_line;
     unsigned key_column;
@@ -50,7 +51,7 @@ enum {
 
 /* The root, or NULL with at least one error reported.  The text need not be NUL-terminated. */
 struct yaml_node *yaml_read(struct arena *arena, struct view file, struct view text,
-                            const struct config_host *host, struct diagnostics *d) MUST_USE;
+                            struct diagnostics *d) MUST_USE;
 
 /* The member of that name, or NULL; mapping may be NULL. */
 const struct yaml_node *yaml_member(const struct yaml_node *mapping, const char *name);

@@ -109,7 +109,7 @@ enum web_identity { WEB_IDENTITY_NONE, WEB_IDENTITY_CALLER };
 struct iam_auth {
     bool enabled;
     struct view region;   /* config fills it in from the host name, then from AWS_REGION */
-    struct view hostname; /* the RDS name that tokens are signed for and TLS verifies; absent: the URL's */
+    struct view hostname; /* the RDS name that tokens sign and TLS verifies; absent: the URL's */
     struct strings assume_role_arn; /* a chain: each role assumes the next, the last signs logins */
     struct view role_session_name;  /* a template, of the last role; absent: "sallyport" */
     struct view source_identity;    /* a template; absent: see has_source_identity */
@@ -220,7 +220,8 @@ struct vault {
     struct meta meta;
     struct view prefix; /* the X of {vault://X/…} */
     enum vault_kind kind; /* Kong's `name`: env, file, aws */
-    /* VAULT_ENV: put before the variable's name.  VAULT_FILE: the folder that paths are in. */
+    /* VAULT_ENV: put before the variable's name.  VAULT_FILE: the folder that relative paths are
+     * in, /run/secrets by default. */
     struct view path_prefix;
     struct {
         struct view region; /* absent: that of the environment, as for logins */
@@ -242,7 +243,7 @@ struct entities {
     size_t service_count;
     const struct role *roles; /* by priority, highest first; ties in the file's order */
     size_t role_count;
-    const struct vault *vaults; /* the file's, then those of sallyport.conf (vault_aws_…) */
+    const struct vault *vaults; /* the file's, then those of sallyport.conf: aws, env */
     size_t vault_count;
 };
 

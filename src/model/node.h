@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "base/view.h"
-#include "model/principal.h"
+#include "model/entities.h"
 
 /* One address of proxy_listen, status_listen: "127.0.0.1:8443 ssl", "[::]:8443 ssl". */
 struct listen {
@@ -29,6 +29,7 @@ struct property_origin {
     enum origin_kind kind;
     struct view source; /* the file's or the variable's name; absent otherwise */
     unsigned line;      /* in the file */
+    struct view reference; /* the {vault://…} that the value came from; absent: it was written */
 };
 
 struct node_config {
@@ -54,6 +55,8 @@ struct node_config {
     bool audit_fsync;
     int64_t audit_rotate_bytes;      /* a worker's file is closed and a new one begun */
     int64_t shutdown_timeout_ms;     /* how long `quit` waits for calls in flight */
+    struct vault vault_aws;          /* what {vault://aws/…} means, unless an entity says */
+    struct vault vault_env;          /* the same of env */
     struct view conf_file;           /* the file that was read; absent: none */
     const struct property_origin *origins; /* one for every property, in the schema's order */
     size_t origin_count;

@@ -154,7 +154,8 @@ static const struct {
     {IAM("   assume_role_arn: arn:gcp:iam::123456789012:role/a\n"),
      WRONG(7, 21, "'assume_role_arn': " ROLE)},
     {IAM("   assume_role_arn: [" R1 ", 'arn:aws-cn:iam::123456789012:role/a']\n"),
-     WRONG(7, 21, "'assume_role_arn': a role of the partition 'aws' cannot assume one of 'aws-cn'")},
+     WRONG(7, 21, "'assume_role_arn': a role of the partition 'aws' cannot assume one of "
+                  "'aws-cn'")},
     {IAM("   assume_role_arn: " R1 "\n   role_session_name: 'a b'\n"),
      WRONG(8, 23, "'role_session_name': may hold only letters, digits and _+=,.@- beside "
                   "placeholders")},

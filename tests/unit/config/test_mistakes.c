@@ -64,7 +64,7 @@ static const struct {
     {ISSUER("tags: '{vault://env/NONE}'"),
      "3:55 error: the environment variable 'NONE' is not set\n"},
     {ISSUER("tags: '{vault://aws/x}'"),
-     "3:55 error: the vault 'aws' is not supported by this version; 'env' is\n"},
+     "3:55 error: secrets of AWS cannot be read here\n"},
     {ISSUER("tags: '{vault://env/9}'"), "3:55 error: a reference must read {vault://env/NAME}, "
                                         "NAME being an environment variable\n"},
     {ISSUER("tags: 'x {vault://env/PW}'"),
