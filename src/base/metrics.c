@@ -14,7 +14,8 @@ enum {
 };
 
 const struct metric_description metric_descriptions[METRIC_FAMILIES] = {
-    [METRIC_REQUESTS] = {"sallyport_requests_total", "Answered requests by HTTP status.",
+    [METRIC_REQUESTS] = {"sallyport_requests_total", "Answered requests by HTTP status; "
+                         "service and route are empty where no route was found.",
                          METRIC_COUNTER, {"service", "route", "status"}},
     [METRIC_REQUEST_SECONDS] = {"sallyport_request_seconds",
                                 "From a request's first byte to its answer's last.",

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,8 @@
 #include "gateway/aws_identity.h"
 #include "gateway/upstream.h"
 #include "net/net.h"
+
+static const int signal_numbers[] = {SIGHUP, SIGQUIT, SIGTERM, SIGINT};
 
 enum { ANCHOR_MS = 1000, LIMITER_BUCKETS = 100000, PATH_BYTES = 4096 };
 
@@ -278,6 +281,8 @@ static void on_signal(uv_signal_t *signal, int number)
 {
     struct control *c = signal->data;
 
+    if (c->workers_stopped == c->worker_count)
+        return; /* it is ending already; see close_signals */
     switch (number) {
     case SIGHUP:
         if (!c->stopping)
@@ -349,8 +354,6 @@ static bool open_audit(struct control *c)
 
 static void init_loop(struct control *c)
 {
-    static const int numbers[] = {SIGHUP, SIGQUIT, SIGTERM, SIGINT};
-
     ENSURE(uv_loop_init(&c->loop) == 0);
     mailbox_init(&c->mailbox, &c->loop);
     list_init(&c->flush_list);
@@ -365,10 +368,10 @@ static void init_loop(struct control *c)
     aws_identity_init(c);
     c->turn.data = c->second.data = c->keys.data = c->logins.data = c->deadline.data = c;
     c->keys_wake.data = c;
-    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+    for (size_t i = 0; i < COUNT_OF(signal_numbers); i++) {
         ENSURE(uv_signal_init(&c->loop, &c->signals[i]) == 0);
         c->signals[i].data = c;
-        uv_signal_start(&c->signals[i], on_signal, numbers[i]);
+        uv_signal_start(&c->signals[i], on_signal, signal_numbers[i]);
     }
     uv_timer_start(&c->second, on_second, ANCHOR_MS, ANCHOR_MS);
 }
@@ -406,6 +409,8 @@ static bool open_gateway(struct control *c)
     g->client_connections = metrics_series(g->metrics, METRIC_CLIENT_CONNECTIONS, NULL, 0);
     c->token_mints = metrics_series(g->metrics, METRIC_TOKEN_MINTS, NULL, 0);
     const struct view decision[] = {VIEW("deny")}, allow[] = {VIEW("allow")};
+    const struct view no_route[] = {VIEW(""), VIEW("")};
+    g->unrouted = metrics_set(g->metrics, METRIC_REQUESTS, no_route, 2);
     g->decisions = metrics_set(g->metrics, METRIC_DECISIONS, decision, 1);
     const struct view allowed[] = {allow[0], VIEW("allowed")};
     g->allowed = metrics_series(g->metrics, METRIC_DECISIONS, allowed, 2);
@@ -503,7 +508,7 @@ static void on_fetcher_closed(void *arg)
 static void close_handles(struct control *c)
 {
     for (size_t i = 0; i < COUNT_OF(c->signals); i++)
-        uv_close((uv_handle_t *)&c->signals[i], NULL);
+        uv_unref((uv_handle_t *)&c->signals[i]);
     uv_close((uv_handle_t *)&c->turn, NULL);
     uv_close((uv_handle_t *)&c->second, NULL);
     uv_close((uv_handle_t *)&c->keys, NULL);
@@ -516,6 +521,21 @@ static void close_handles(struct control *c)
     if (c->end != NULL)
         c->end(c->end_arg);
     uv_run(&c->loop, UV_RUN_DEFAULT);
+}
+
+/* Last of all: a second SIGTERM must not end the process by its default disposition while the
+ * audit's last records are written.  libuv restores that disposition, so they are held off. */
+static void close_signals(struct control *c)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    for (size_t i = 0; i < COUNT_OF(c->signals); i++)
+        uv_close((uv_handle_t *)&c->signals[i], NULL);
+    uv_run(&c->loop, UV_RUN_DEFAULT);
+    for (size_t i = 0; i < COUNT_OF(signal_numbers); i++)
+        (void)signal(signal_numbers[i], SIG_IGN);
 }
 
 int control_run(struct control *c)
@@ -537,6 +557,7 @@ int control_run(struct control *c)
     limiter_free(c->gateway.limiter);
     metrics_free(c->gateway.metrics);
     uv_barrier_destroy(&c->gateway.stopped);
+    close_signals(c);
     ENSURE(uv_loop_close(&c->loop) == 0);
     free(c->workers);
     free(c->db_workers);

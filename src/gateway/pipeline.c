@@ -26,16 +26,26 @@ static struct audit_call audit_call_of(const struct call *call)
     return (struct audit_call){view_str(call->request_id), call->trace_id};
 }
 
+/* Each answer once.  One that no route was found for is counted without service and route: its
+ * labels come from the caller, and there is no end of them. */
 static void count_request(struct call *call)
 {
     const struct compiled_route *r = call->route;
+    struct metric_set *requests = r != NULL ? r->requests : call->worker->gateway->unrouted;
 
-    if (r == NULL)
-        return;
-    metric_add(call->worker->metrics, metric_set_number(r->requests, (unsigned)call->answer.status),
+    metric_add(call->worker->metrics, metric_set_number(requests, (unsigned)call->answer.status),
                1);
-    metric_observe(call->worker->metrics, r->request_seconds,
-                   time_monotonic_ns() - call->started_ns);
+    if (r != NULL)
+        metric_observe(call->worker->metrics, r->request_seconds,
+                       time_monotonic_ns() - call->started_ns);
+}
+
+/* An answer that stands in no denial of the audit. */
+static bool answer_unheard(struct call *call, err why)
+{
+    answer_fault(call, why);
+    count_request(call);
+    return false;
 }
 
 static void count_decision(struct call *call, bool allowed, struct view reason)
@@ -91,7 +101,7 @@ void pipeline_refuse(struct call *call, err why)
     if (call->caller != NULL)
         (void)deny_fault(call, why);
     else
-        answer_fault(call, why);
+        (void)answer_unheard(call, why);
 }
 
 /* ---- Identify ---- */
@@ -122,16 +132,15 @@ static bool refuse_identity(struct call *call, err why, const struct token_check
     };
 
     count_decision(call, false, view_str(why.fault->name));
-    if (!audit_auth_failure(call->worker->audit, &event)) {
-        answer_fault(call, fail(&audit_unavailable));
-        return false;
-    }
+    if (!audit_auth_failure(call->worker->audit, &event))
+        return answer_unheard(call, fail(&audit_unavailable));
     call->outcome_pending = true;
     if (p.status == 503)
         p.retry_after_s = RETRY_AFTER_S;
     answer_problem(call, &p);
     if (p.status == 401)
         add_challenge(call, call->request.authorization.data != NULL);
+    count_request(call);
     return false;
 }
 
@@ -244,10 +253,8 @@ bool pipeline_admit(struct call *call, const struct call_request *request)
     /* Refusals too go without a body: who reads none would take it for the next answer. */
     call->head = view_is(request->method, "HEAD");
     take_trace(call);
-    if (!audit_writable(call->worker->audit)) {
-        answer_fault(call, fail(&audit_unavailable));
-        return false;
-    }
+    if (!audit_writable(call->worker->audit))
+        return answer_unheard(call, fail(&audit_unavailable));
     if (!identify(call))
         return false;
     if (atomic_load_explicit(&call->worker->gateway->draining, memory_order_relaxed))
@@ -389,11 +396,8 @@ bool pipeline_run(struct call *call, struct view body)
     }
     call->db.values = values;
     call->db.identity.application_name = application_name(call);
-    if (!record_intent(call, bound)) {
-        answer_fault(call, fail(&audit_unavailable));
-        count_request(call);
-        return false;
-    }
+    if (!record_intent(call, bound))
+        return answer_unheard(call, fail(&audit_unavailable));
     count_decision(call, true, VIEW(""));
     start(call);
     return true;

@@ -35,6 +35,7 @@ struct gateway {
     struct metrics *metrics;
     struct limiter *limiter;
     struct metric client_connections;
+    struct metric_set *unrouted;  /* answers to requests that no route was found for, by status */
     struct metric_set *decisions; /* denials, by reason */
     struct metric allowed;
     uint8_t boot[5];            /* of request ids */

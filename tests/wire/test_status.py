@@ -56,6 +56,43 @@ def test_each_answer_is_counted_by_route_and_status(sallyport):
     assert grown("database_seconds_count", service="shop") == 4
     assert grown("decisions_total", decision="allow", reason="allowed") == 4
     assert grown("decisions_total", decision="deny", reason="no_route") == 1
+    assert grown("requests_total", service="shop", route="place-order", status="404") == 1
+    assert grown("requests_total", service="", route="", status="401") == 1
+
+
+def raw(gateway, data):
+    """The status line's number of the answer to bytes that need not be HTTP."""
+    with gateway.raw() as one:
+        one.sendall(data)
+        answer = http.client.HTTPResponse(one)
+        answer.begin()
+        return answer.status
+
+
+def test_answers_without_a_route_are_counted_without_one(sallyport):
+    """Whatever callers make up, all of it makes one series a status."""
+    token = sallyport.mint("alice")
+    before = Metrics(sallyport)
+    for number in range(3):
+        assert sallyport.get(f"/nowhere/{number}", token).status == 404
+    assert sallyport.get("/orders/2", "no-token").status == 401
+    assert sallyport.get("/orders/2").status == 401
+    assert raw(sallyport, b"GET /x\r\nHost\r\n\r\n") == 400
+    head = b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: %s\r\n" % (b"a" * 7000) * 10
+    assert raw(sallyport, head + b"\r\n") == 431
+    after = Metrics(sallyport)
+
+    def unrouted(metrics):
+        return {
+            dict(labels)["status"]: value
+            for (name, labels), value in metrics.samples.items()
+            if name == "sallyport_requests_total" and dict(labels)["route"] == ""
+        }
+
+    old, new = unrouted(before), unrouted(after)
+    grown = {status: new[status] - old.get(status, 0) for status in new}
+    assert {s: n for s, n in grown.items() if n} == {"404": 3, "401": 2, "400": 1, "431": 1}
+    assert after("request_seconds_count", service="", route="") == 0
 
 
 def test_logins_and_token_mints_are_counted(sallyport):

@@ -305,7 +305,8 @@ static void status_shows_everything(void **state)
     assert_string_equal(
         body_of(&r),
         "{\"missing\":[],\"warnings\":[],\"ready\":true,\"degraded\":false,"
-        "\"version\":\"" SALLYPORT_VERSION "\",\"node\":\"n1\",\"configured\":true,\"configuration_id\":\"abc\","
+        "\"version\":\"" SALLYPORT_VERSION
+        "\",\"node\":\"n1\",\"configured\":true,\"configuration_id\":\"abc\","
         "\"configured_at\":\"2026-01-02T03:04:05Z\",\"draining\":false,\"audit_working\":true,"
         "\"workers\":2,\"client_connections\":9,\"issuers\":[{\"name\":\"okta\","
         "\"keys_loaded\":true,\"keys_age_s\":17,\"last_error\":null}],\"services\":[{\"name\":"
