@@ -82,7 +82,8 @@ static void a_counter_is_written_as_the_format_says(void **state)
     metric_add(metrics_shard(m, 0), requests, 1);
     metric_add(metrics_shard(m, 1), requests, 41);
     struct buf text = render(m);
-    assert_has(&text, "# HELP sallyport_requests_total Answered requests by HTTP status.\n"
+    assert_has(&text, "# HELP sallyport_requests_total Answered requests by HTTP status; "
+                      "service and route are empty where no route was found.\n"
                       "# TYPE sallyport_requests_total counter\n"
                       "sallyport_requests_total{service=\"shop\",route=\"order\",status=\"200\"} "
                       "42\n");
