@@ -55,6 +55,7 @@ struct backend {
     struct login *login; /* while it logs in */
     /* The home worker only, or the thread that moves it. */
     struct broker *broker;
+    struct db_session *session; /* that it logged in with: it serves no other's calls */
     struct db_worker *home;
     enum backend_state state;
     struct buf in;
@@ -75,6 +76,7 @@ struct backend {
     struct list link; /* in the broker's idle or shared list of the home worker */
     bool in_idle_list;
     bool asked_for; /* a letter of another worker's wish is on its way home */
+    bool leaving;   /* it closes in favour of another session */
     int64_t idle_since_ns;
     struct db_call *incoming; /* to run when it arrives */
     struct letter letter;

@@ -9,8 +9,6 @@
 #include "net/net.h"
 
 enum {
-    RETRY_FIRST_MS = 100,
-    RETRY_MAX_MS = 5000,
     ARENA_BLOCK_BYTES = 1024,
     ARENA_MAX_BYTES = 1024 * 1024,
     /* A call joins a shared connection only when the one in front has not been running long:
@@ -47,6 +45,12 @@ struct broker *broker_new(const struct broker_options *options,
     atomic_init(&b->references, 1);
     ENSURE(pthread_mutex_init(&b->lock, NULL) == 0);
     list_init(&b->waiters);
+    broker_session_init(&b->common, true);
+    broker_session_init(&b->anyone, false);
+    map_init(&b->sessions);
+    list_init(&b->wishing);
+    list_init(&b->hungry);
+    list_init(&b->resting);
     b->worker_count = options->worker_count;
     for (size_t i = 0; i < b->worker_count; i++) {
         b->workers[i].worker = options->workers[i];
@@ -81,6 +85,7 @@ void broker_release_reference(struct broker *b)
     if (b == NULL || atomic_fetch_sub(&b->references, 1) != 1)
         return;
     ENSURE(b->total == 0 && b->waiting == 0);
+    broker_sessions_free(b);
     tls_context_release(b->tls);
     pthread_mutex_destroy(&b->lock);
     if (b->endpoint.password.data != NULL)
@@ -89,24 +94,12 @@ void broker_release_reference(struct broker *b)
     free(b);
 }
 
-/* ---- Wanting logins (under the lock; the letter goes out after it) ---- */
-
-bool broker_may_grow(const struct broker *b)
-{
-    return !b->closing && b->total < (uint64_t)b->service.pool.max_connections;
-}
-
-void broker_want_login(struct broker *b)
-{
-    b->total++;
-    b->pending++;
-    b->logins_wanted++;
-}
+/* ---- What the control thread has to know (the letter goes out after the lock) ---- */
 
 /* True when the caller is to call want_logins after it let go of the lock. */
 static bool must_tell(struct broker *b)
 {
-    if (b->logins_wanted == 0 || b->login_letter_out)
+    if ((list_is_empty(&b->wishing) && !b->room) || b->login_letter_out)
         return false;
     b->login_letter_out = true;
     return true;
@@ -119,17 +112,6 @@ void broker_unlock_and_tell(struct broker *b)
     pthread_mutex_unlock(&b->lock);
     if (tell)
         b->want_logins(b, b->arg);
-}
-
-unsigned broker_take_wanted(struct broker *b, int64_t *not_before_ns)
-{
-    pthread_mutex_lock(&b->lock);
-    unsigned wanted = b->logins_wanted;
-    b->logins_wanted = 0;
-    b->login_letter_out = false;
-    *not_before_ns = b->retry_at_ns;
-    pthread_mutex_unlock(&b->lock);
-    return wanted;
 }
 
 /* ---- Refusing ---- */
@@ -157,11 +139,35 @@ void broker_refuse(struct db_call *call, err why)
     mailbox_post(call->worker->mailbox, &call->letter, open_refusal);
 }
 
+static void add_waiter(struct broker *b, struct db_call *call, bool in_front)
+{
+    struct db_session *s = call->pooled;
+
+    call->state = DB_CALL_WAITING;
+    if (in_front) {
+        list_push_front(&b->waiters, &call->link);
+        list_push_front(&s->waiters, &call->session_link);
+    } else {
+        list_push_back(&b->waiters, &call->link);
+        list_push_back(&s->waiters, &call->session_link);
+    }
+    s->waiting++;
+    b->waiting++;
+    atomic_store_explicit(&b->waiting_hint, b->waiting, memory_order_relaxed);
+}
+
 void broker_take_waiter(struct broker *b, struct db_call *call)
 {
+    struct db_session *s = call->pooled;
+
     list_unlink(&call->link);
+    list_unlink(&call->session_link);
     b->waiting--;
     atomic_store_explicit(&b->waiting_hint, b->waiting, memory_order_relaxed);
+    if (--s->waiting > 0 || list_is_empty(&s->hungry_link))
+        return;
+    list_unlink(&s->hungry_link);
+    b->hungry_count--;
 }
 
 /* ---- Moving connections ---- */
@@ -177,12 +183,19 @@ static void run_on(struct broker *b, struct backend *backend, struct db_call *ca
 
 void broker_lose(struct broker *b, struct backend *backend)
 {
+    struct db_session *s = backend->session;
+    int64_t now = time_monotonic_ns();
+
     pthread_mutex_lock(&b->lock);
-    b->total--;
-    if (backend->home != NULL)
+    s->connections--;
+    if (backend->leaving)
+        b->leaving--;
+    if (s->common)
         b->workers[backend->home->index].connections--;
-    if (b->waiting > b->pending && broker_may_grow(b))
-        broker_want_login(b);
+    broker_note_less(b);
+    broker_wish(b, s, now);
+    broker_wish_for_waiters(b, now);
+    broker_session_settle(b, s);
     broker_unlock_and_tell(b);
     backend_free(backend);
 }
@@ -196,12 +209,8 @@ static void requeue(struct broker *b, struct db_call *call)
     }
     pthread_mutex_lock(&b->lock);
     bool closing = b->closing;
-    if (!closing) {
-        call->state = DB_CALL_WAITING;
-        list_push_front(&b->waiters, &call->link);
-        b->waiting++;
-        atomic_store_explicit(&b->waiting_hint, b->waiting, memory_order_relaxed);
-    }
+    if (!closing)
+        add_waiter(b, call, true);
     pthread_mutex_unlock(&b->lock);
     if (closing) /* who waits there was refused already */
         finish_refused(call, fail(&db_shutdown));
@@ -231,11 +240,8 @@ static void open_arrival(struct letter *letter)
     }
 }
 
-/* Sends a connection that is on no loop to a worker. */
-static void send_to(struct broker *b, struct backend *backend, struct db_worker *worker,
-                    struct db_call *call)
+void broker_send(struct backend *backend, struct db_worker *worker, struct db_call *call)
 {
-    (void)b;
     backend->home = worker;
     backend->state = BACKEND_MOVING;
     backend->incoming = call;
@@ -254,11 +260,19 @@ bool broker_is_spent(const struct broker *b, const struct backend *backend, int6
     int64_t lifetime = b->service.pool.max_lifetime_ms;
 
     return b->closing || (b->retired && b->waiting == 0) ||
-           (lifetime > 0 && now_ns - backend->born_ns > lifetime * NS_PER_MS);
+           (lifetime > 0 && now_ns - backend->born_ns > lifetime * NS_PER_MS) ||
+           broker_session_ended(backend->session);
+}
+
+/* Whether the calls of the session may run on the connection. */
+static bool serves(const struct broker *b, const struct backend *backend,
+                   const struct db_session *s)
+{
+    return backend->session == s || s == &b->anyone;
 }
 
 /*
- * Under the lock: whom a connection of this worker is to serve next; NULL: nobody.
+ * Under the lock: which of the session's waiters a connection of this worker is to serve next.
  *
  * First come, first served, but for one thing: a read that waits on another worker, which has
  * connections of its own to run it on, is left to them, since a connection that changes workers
@@ -267,27 +281,42 @@ bool broker_is_spent(const struct broker *b, const struct backend *backend, int6
  * others: then only a shareable call of this worker serves, and none that came after one that
  * cannot be.
  */
-static struct db_call *next_waiter(struct broker *b, const struct broker_worker *at, bool behind,
-                                   int64_t now_ns)
+static struct db_call *next_of(const struct broker *b, const struct broker_worker *at,
+                               struct db_session *s, bool behind, int64_t now_ns)
 {
     unsigned seen = 0;
 
-    LIST_EACH(node, &b->waiters)
+    LIST_EACH(node, &s->waiters)
     {
-        struct db_call *call = LIST_ENTRY(node, struct db_call, link);
+        struct db_call *call = LIST_ENTRY(node, struct db_call, session_link);
         bool own = call->worker == at->worker;
         bool shareable = call->statement->shareable;
         if (own)
             return behind && !shareable ? NULL : call;
         bool patient = now_ns - call->started_ns <= (int64_t)OWN_PATIENCE_MS * NS_PER_MS;
-        if (!shareable || !patient || b->workers[call->worker->index].connections == 0)
+        if (!s->common || !shareable || !patient ||
+            b->workers[call->worker->index].connections == 0)
             return behind ? NULL : call;
         if (++seen == WAITERS_LOOKED_AT)
             break;
     }
-    return behind || list_is_empty(&b->waiters)
+    return behind || list_is_empty(&s->waiters)
                ? NULL
-               : LIST_ENTRY(b->waiters.next, struct db_call, link);
+               : LIST_ENTRY(s->waiters.next, struct db_call, session_link);
+}
+
+/* Under the lock: whom the connection is to serve next: of its session's waiters, or of those whom
+ * any serves, who came first; NULL: nobody. */
+static struct db_call *next_waiter(struct broker *b, const struct backend *backend, bool behind,
+                                   int64_t now_ns)
+{
+    const struct broker_worker *at = &b->workers[backend->home->index];
+    struct db_call *own = next_of(b, at, backend->session, behind, now_ns);
+
+    if (b->anyone.waiting == 0)
+        return own;
+    struct db_call *other = next_of(b, at, &b->anyone, behind, now_ns);
+    return own == NULL || (other != NULL && other->started_ns < own->started_ns) ? other : own;
 }
 
 static bool may_join(const struct broker *b, const struct backend *backend, int64_t now_ns)
@@ -303,13 +332,14 @@ static bool may_join(const struct broker *b, const struct backend *backend, int6
 
 void broker_refill(struct broker *b, struct backend *backend)
 {
-    struct broker_worker *at = &b->workers[backend->home->index];
     int64_t now = time_monotonic_ns();
 
     while (atomic_load_explicit(&b->waiting_hint, memory_order_relaxed) > 0 &&
            may_join(b, backend, now)) {
         pthread_mutex_lock(&b->lock);
-        struct db_call *call = b->closing ? NULL : next_waiter(b, at, true, now);
+        struct db_call *call = b->closing ? NULL : next_waiter(b, backend, true, now);
+        if (call != NULL && broker_owes(b, backend->session, call, now))
+            call = NULL;
         if (call != NULL) {
             broker_take_waiter(b, call);
             call->state = DB_CALL_MOVING;
@@ -336,17 +366,25 @@ void broker_release(struct broker *b, struct backend *backend)
         broker_lose(b, backend);
         return;
     }
-    call = next_waiter(b, at, false, now);
+    call = next_waiter(b, backend, false, now);
+    if (broker_owes(b, backend->session, call, now)) {
+        backend->leaving = true;
+        b->leaving++;
+        pthread_mutex_unlock(&b->lock);
+        broker_lose(b, backend);
+        return;
+    }
     if (call != NULL) {
         broker_take_waiter(b, call);
         call->state = DB_CALL_MOVING;
-        if (call->worker != at->worker) {
+        if (call->worker != at->worker && backend->session->common) {
             at->connections--;
             b->workers[call->worker->index].connections++;
         }
     } else {
         list_push_front(&at->idle, &backend->link);
         backend->in_idle_list = true;
+        backend->session->idle++;
         backend->idle_since_ns = now;
     }
     pthread_mutex_unlock(&b->lock);
@@ -357,15 +395,23 @@ void broker_release(struct broker *b, struct backend *backend)
         broker_refill(b, backend);
     } else {
         leave_home(backend);
-        send_to(b, backend, call->worker, call);
+        broker_send(backend, call->worker, call);
     }
+}
+
+void broker_leave_idle(struct backend *backend)
+{
+    list_unlink(&backend->link);
+    backend->in_idle_list = false;
+    backend->session->idle--;
 }
 
 void broker_unlist(struct broker *b, struct backend *backend)
 {
     pthread_mutex_lock(&b->lock);
+    if (backend->in_idle_list)
+        broker_leave_idle(backend);
     list_unlink(&backend->link);
-    backend->in_idle_list = false;
     pthread_mutex_unlock(&b->lock);
 }
 
@@ -387,34 +433,57 @@ void broker_forget(struct broker *b, struct backend *backend)
     mailbox_post(backend->home->mailbox, &backend->letter, open_farewell);
 }
 
-/* At the home of an idle connection that another worker needs: to whoever waits longest now. */
+/* At the home of an idle connection that somebody needs: to whoever waits longest now, or away. */
 static void open_request(struct letter *letter)
 {
     struct backend *backend = CONTAINER_OF(letter, struct backend, letter);
     struct broker *b = backend->broker;
 
     pthread_mutex_lock(&b->lock);
-    b->asked--;
+    b->asked -= !backend->leaving;
     pthread_mutex_unlock(&b->lock);
     backend->asked_for = false;
-    if (backend->state == BACKEND_DEAD)
-        broker_lose(backend->broker, backend);
+    if (backend->state == BACKEND_DEAD || backend->leaving)
+        broker_lose(b, backend);
     else
-        broker_release(backend->broker, backend);
+        broker_release(b, backend);
+}
+
+void broker_ask_home(struct broker *b, struct backend *backend, bool leaving)
+{
+    backend->asked_for = true;
+    backend->leaving = leaving;
+    b->asked += !leaving;
+    mailbox_post(backend->home->mailbox, &backend->letter, open_request);
+}
+
+/* Under the lock: off the worker's idle list, the one used last that serves the session. */
+static struct backend *take_idle(const struct broker *b, struct broker_worker *at,
+                                 const struct db_session *s)
+{
+    if (s->idle == 0 && s != &b->anyone)
+        return NULL;
+    LIST_EACH(node, &at->idle)
+    {
+        struct backend *backend = LIST_ENTRY(node, struct backend, link);
+        if (!serves(b, backend, s))
+            continue;
+        broker_leave_idle(backend);
+        return backend;
+    }
+    return NULL;
 }
 
 /* Under the lock: takes an idle connection of any other worker and asks its home for it. */
-static bool ask_for_idle(struct broker *b, const struct db_worker *worker)
+static bool ask_for_idle(struct broker *b, const struct db_session *s,
+                         const struct db_worker *worker)
 {
     for (size_t i = 0; i < b->worker_count; i++) {
         struct broker_worker *at = &b->workers[i];
-        if (at->worker == worker || list_is_empty(&at->idle))
+        struct backend *backend = at->worker == worker ? NULL : take_idle(b, at, s);
+        if (backend == NULL)
             continue;
-        struct backend *backend = LIST_ENTRY(list_pop_front(&at->idle), struct backend, link);
-        backend->in_idle_list = false;
-        backend->asked_for = true;
-        b->asked++;
-        mailbox_post(at->worker->mailbox, &backend->letter, open_request);
+        broker_ask_home(b, backend, false);
         return true;
     }
     return false;
@@ -422,22 +491,59 @@ static bool ask_for_idle(struct broker *b, const struct db_worker *worker)
 
 /* ---- Calls ---- */
 
-static struct backend *pick_shared(struct broker *b, struct broker_worker *at, int64_t now_ns)
+static struct backend *pick_shared(struct broker *b, struct broker_worker *at,
+                                   const struct db_session *s, int64_t now_ns)
 {
     struct backend *best = NULL;
 
     LIST_EACH(node, &at->shared)
     {
         struct backend *backend = LIST_ENTRY(node, struct backend, link);
-        if (may_join(b, backend, now_ns) && (best == NULL || backend->in_flight < best->in_flight))
+        if (serves(b, backend, s) && may_join(b, backend, now_ns) &&
+            (best == NULL || backend->in_flight < best->in_flight))
             best = backend;
     }
     return best;
 }
 
+/* Under the lock: a connection that can serve the call now; NULL: it has to wait. */
+static struct backend *serve_now(struct broker *b, struct db_call *call)
+{
+    struct broker_worker *at = &b->workers[call->worker->index];
+    struct db_session *s = call->pooled;
+    int64_t now_ns = call->started_ns;
+    struct backend *backend = take_idle(b, at, s);
+
+    if (backend != NULL || !call->statement->shareable || s->waiting + b->anyone.waiting > 0 ||
+        broker_owes(b, s, call, now_ns))
+        return backend;
+    backend = pick_shared(b, at, s, now_ns);
+    /* Served at once; but a connection more would serve better. */
+    if (backend != NULL)
+        broker_wish_beyond(b, s, now_ns);
+    return backend;
+}
+
+/* Under the lock: why the call may not even wait; OK: it may. */
+static err refusal(const struct broker *b, const struct db_call *call)
+{
+    const struct db_session *s = call->pooled;
+
+    if (b->closing)
+        return fail(&db_shutdown);
+    if (s == NULL)
+        return fail(&fault_out_of_memory);
+    if (s == &b->anyone)
+        return b->total == b->pending ? fail(&db_unreachable) : OK;
+    if (s->connections == 0 && s->failures > 0 && call->started_ns < s->retry_at_ns)
+        return s->failure;
+    /* Who waits only until an idle connection comes over from another worker fills no place. */
+    return b->waiting >= (uint64_t)b->service.pool.max_waiting + b->asked ? fail(&db_pool_full)
+                                                                          : OK;
+}
+
 void db_call_start(struct db_call *call, struct broker *b, struct db_worker *worker)
 {
-    struct broker_worker *at = &b->workers[worker->index];
     struct backend *backend = NULL;
 
     call->worker = worker;
@@ -446,39 +552,29 @@ void db_call_start(struct db_call *call, struct broker *b, struct db_worker *wor
     call->prepared = NULL;
     call->healed = call->abandoned = false;
     list_init(&call->link);
+    list_init(&call->session_link);
     list_init(&call->letter.link);
     call->started_ns = time_monotonic_ns();
     pthread_mutex_lock(&b->lock);
-    if (!list_is_empty(&at->idle)) {
-        backend = LIST_ENTRY(list_pop_front(&at->idle), struct backend, link);
-        backend->in_idle_list = false;
-    } else if (call->statement->shareable && b->waiting == 0 &&
-               (backend = pick_shared(b, at, call->started_ns)) != NULL) {
-        /* Served at once; but a connection more would serve better. */
-        if (b->pending == 0 && broker_may_grow(b) && call->started_ns >= b->retry_at_ns)
-            broker_want_login(b);
-    }
+    call->pooled = broker_session_of(b, call);
+    if (call->pooled != NULL)
+        backend = serve_now(b, call);
     if (backend != NULL) {
         broker_unlock_and_tell(b);
         run_on(b, backend, call);
         return;
     }
-    bool hopeless = b->total == b->pending && b->failures > 0 && call->started_ns < b->retry_at_ns;
-    /* Who waits only until an idle connection comes over from another worker fills no place. */
-    bool full = b->waiting >= (uint64_t)b->service.pool.max_waiting + b->asked;
-    if (b->closing || hopeless || full) {
+    err why = refusal(b, call);
+    if (failed(why)) {
+        if (call->pooled != NULL)
+            broker_session_settle(b, call->pooled);
         pthread_mutex_unlock(&b->lock);
-        broker_refuse(call, fail(b->closing ? &db_shutdown
-                                 : hopeless ? &db_unreachable
-                                            : &db_pool_full));
+        broker_refuse(call, why);
         return;
     }
-    call->state = DB_CALL_WAITING;
-    list_push_back(&b->waiters, &call->link);
-    b->waiting++;
-    atomic_store_explicit(&b->waiting_hint, b->waiting, memory_order_relaxed);
-    if (!ask_for_idle(b, worker) && b->pending < b->waiting && broker_may_grow(b))
-        broker_want_login(b);
+    add_waiter(b, call, false);
+    if (!ask_for_idle(b, call->pooled, worker))
+        broker_wish(b, call->pooled, call->started_ns);
     broker_unlock_and_tell(b);
 }
 
@@ -490,8 +586,10 @@ void db_call_abandon(struct db_call *call)
     pthread_mutex_lock(&b->lock);
     /* Under the lock: another worker may be taking it out of the queue just now. */
     bool waiting = call->state == DB_CALL_WAITING;
-    if (waiting)
+    if (waiting) {
         broker_take_waiter(b, call);
+        broker_session_settle(b, call->pooled);
+    }
     pthread_mutex_unlock(&b->lock);
     if (waiting)
         broker_refuse(call, fail(&db_abandoned));
@@ -499,72 +597,7 @@ void db_call_abandon(struct db_call *call)
         backend_cancel(call->backend);
 }
 
-/* ---- The control thread ---- */
-
-/* Under the lock: nobody is left who could serve them. */
-static void refuse_all(struct broker *b, err why)
-{
-    while (!list_is_empty(&b->waiters)) {
-        struct db_call *call = LIST_ENTRY(b->waiters.next, struct db_call, link);
-        broker_take_waiter(b, call);
-        broker_refuse(call, why);
-    }
-}
-
-static void note_failure(struct broker *b)
-{
-    int64_t now = time_monotonic_ns();
-    int64_t wait_ms = RETRY_FIRST_MS;
-
-    for (unsigned i = 0; i < b->failures && wait_ms < RETRY_MAX_MS; i++)
-        wait_ms *= 2;
-    b->failures++;
-    if (b->failing_since_ns == 0)
-        b->failing_since_ns = now;
-    b->retry_at_ns = now + (wait_ms < RETRY_MAX_MS ? wait_ms : RETRY_MAX_MS) * NS_PER_MS;
-}
-
-static struct broker_worker *least_supplied(struct broker *b)
-{
-    struct broker_worker *best = &b->workers[0];
-
-    for (size_t i = 1; i < b->worker_count; i++) {
-        if (b->workers[i].connections < best->connections)
-            best = &b->workers[i];
-    }
-    return best;
-}
-
-void broker_login_done(struct broker *b, struct backend *backend)
-{
-    struct db_call *call = NULL;
-    struct db_worker *worker = NULL;
-
-    pthread_mutex_lock(&b->lock);
-    b->pending--;
-    if (backend == NULL) {
-        b->total--;
-        note_failure(b);
-        if (b->total == 0)
-            refuse_all(b, fail(&db_unreachable));
-        pthread_mutex_unlock(&b->lock);
-        return;
-    }
-    b->failures = 0;
-    b->failing_since_ns = b->retry_at_ns = 0;
-    if (!list_is_empty(&b->waiters)) {
-        call = LIST_ENTRY(b->waiters.next, struct db_call, link);
-        broker_take_waiter(b, call);
-        call->state = DB_CALL_MOVING;
-        worker = call->worker;
-    } else {
-        worker = least_supplied(b)->worker;
-    }
-    b->workers[worker->index].connections++;
-    backend->broker = b;
-    pthread_mutex_unlock(&b->lock);
-    send_to(b, backend, worker, call);
-}
+/* ---- The end ---- */
 
 void broker_retire(struct broker *b)
 {
@@ -577,6 +610,10 @@ void broker_close(struct broker *b)
 {
     pthread_mutex_lock(&b->lock);
     b->closing = true;
-    refuse_all(b, fail(&db_shutdown));
+    while (!list_is_empty(&b->waiters)) {
+        struct db_session *s = LIST_ENTRY(b->waiters.next, struct db_call, link)->pooled;
+        broker_refuse_waiters(b, s, fail(&db_shutdown));
+        broker_session_settle(b, s);
+    }
     pthread_mutex_unlock(&b->lock);
 }

@@ -8,6 +8,17 @@
  *
  * A short read may run behind others on a connection of its own worker, up to shared_depth deep,
  * when no connection is idle; but never while anybody waits, so that waiting ends.
+ *
+ * Every connection belongs to the IAM session that it logged in with (struct db_session), and
+ * serves the calls of that session alone.  One budget is for all of them:
+ *
+ *   a call waits ─► its session wishes for a login ─► the control thread: have its credentials
+ *   come? is there room? ─► a login ─► the session's longest waiter
+ *
+ * Where there is no room, the session is hungry, and one connection of others leaves for it: the
+ * idle one that was used least recently, at once; when none is idle, the next that comes free,
+ * unless a call of its own waits that came earlier or the hungry one has waited less than
+ * SESSION_PATIENCE_MS.  So no session is starved, whatever the load of others.
  */
 #ifndef SALLYPORT_DATABASE_BROKER_H
 #define SALLYPORT_DATABASE_BROKER_H
@@ -18,6 +29,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/map.h"
 #include "database/backend.h"
 #include "database/database.h"
 #include "database/endpoint.h"
@@ -25,11 +37,47 @@
 
 struct ssl_ctx_st;
 
+/* How long a session that has waiters and no place keeps out of the way of calls that came later
+ * and have a connection of their own session. */
+enum { SESSION_PATIENCE_MS = 100 };
+
+struct session_identity;
+
+/*
+ * An IAM session as this endpoint's connections see it: the service's own (`common`), or a
+ * caller's.  It lives as long as it has waiters, wishes, logins or connections, and, after a
+ * failure, until its back-off ends.
+ */
+struct db_session {
+    /* Set at birth. */
+    uint8_t key[DB_KEY_BYTES];
+    bool common;
+    /* Under the broker's lock. */
+    struct session_identity *identity; /* the newest; NULL: common */
+    struct list waiters;  /* struct db_call, by session_link, the oldest first */
+    unsigned waiting;
+    unsigned connections; /* logged in, wherever they are */
+    unsigned idle;        /* of them, in some worker's idle list */
+    unsigned pending;     /* logins under way: they have their place in the budget */
+    unsigned wishes;      /* logins wished for: they have none yet */
+    unsigned untaken;     /* of the wishes: the control thread has not heard of them */
+    struct list wish_link;   /* among the broker's with untaken wishes */
+    struct list hungry_link; /* among the broker's hungry */
+    struct list resting_link; /* among those kept for their back-off alone */
+    unsigned failures;
+    int64_t retry_at_ns; /* no login before */
+    err failure;         /* what its calls are told until then */
+    /* The control thread only. */
+    struct list control_link; /* in its list of wishes */
+    unsigned to_start;        /* wishes that it took */
+    struct session_identity *in_use;
+};
+
 struct broker_worker {
     struct db_worker *worker;
     /* Under the broker's lock. */
     struct list idle;   /* struct backend, most recently used first */
-    unsigned connections;
+    unsigned connections; /* of the common session */
     /* This worker only. */
     struct list shared; /* busy with shareable calls only */
     struct list busy;   /* every other busy one */
@@ -64,8 +112,8 @@ struct broker_options {
     struct ssl_ctx_st *tls; /* owned by the broker from then on; NULL for sslmode disable */
     struct db_worker *const *workers;
     size_t worker_count;
-    /* Asks the control thread for broker->logins_wanted more connections.  Any thread, under no
-     * lock; the control thread answers each with broker_login_done. */
+    /* Tells the control thread that there are wishes to take (broker_take_wishes), or room for
+     * those it has.  Any thread, under no lock. */
     void (*want_logins)(struct broker *b, void *arg);
     /* Asks the control thread to send a CancelRequest; cancel_job_ended answers.  Any thread. */
     void (*want_cancel)(struct cancel_job *job, void *arg);
@@ -91,16 +139,25 @@ struct broker {
     atomic_uint waiting_hint; /* waiters, to be read without the lock */
     /* Any thread, under the lock. */
     pthread_mutex_t lock;
-    struct list waiters; /* struct db_call */
+    struct list waiters; /* struct db_call, of all sessions */
     unsigned waiting;
-    unsigned total;   /* connections and logins under way */
+    unsigned total;   /* connections and logins under way: never more than max_connections */
     unsigned pending; /* logins under way */
+    unsigned wished;  /* logins wished for, of all sessions */
     unsigned asked;   /* idle connections that their home was asked for: each serves one waiter */
-    unsigned logins_wanted;
+    struct db_session common; /* the service's own */
+    /* Not a session: waiters whom a connection of any serves; it never wishes for logins. */
+    struct db_session anyone;
+    struct map sessions;  /* struct db_session, by key; those of callers */
+    struct list wishing;  /* with untaken wishes, first come first */
+    struct list hungry;   /* first come first */
+    unsigned hungry_count;
+    unsigned leaving;     /* connections that are being closed in favour of the hungry */
+    struct list resting;  /* the longest first */
+    unsigned resting_count;
+    bool room;            /* since the control thread was told of the hungry */
     bool login_letter_out;
-    int64_t failing_since_ns; /* of logins; 0: the last one succeeded */
-    unsigned failures;
-    int64_t retry_at_ns; /* no login before */
+    unsigned failures; /* of logins, in a row, whosever */
     bool closing;
     bool retired;
     size_t worker_count;
@@ -146,14 +203,34 @@ void broker_release(struct broker *b, struct backend *backend);
 void broker_unlist(struct broker *b, struct backend *backend);
 void broker_forget(struct broker *b, struct backend *backend);
 
-/* For the control thread: one login of those that were wanted ended.  backend NULL: it failed. */
-void broker_login_done(struct broker *b, struct backend *backend);
-/* For the control thread: how many logins are wanted now, and when the next may start. */
-unsigned broker_take_wanted(struct broker *b, int64_t *not_before_ns);
+/* For the control thread: puts every session with wishes it has not heard of into the list, by
+ * control_link, behind those that are there. */
+void broker_take_wishes(struct broker *b, struct list *wishes);
+/* For the control thread: the session as its latest call gave it; NULL: the service's own.  For a
+ * session in the list of wishes, or of a login under way; good until the next such call for it. */
+const struct db_session_identity *broker_session_identity(struct broker *b, struct db_session *s);
+
+enum broker_room {
+    BROKER_ROOM,    /* begin one login now, and answer it with broker_login_done */
+    BROKER_NO_NEED, /* nobody waits for it any more; the session may be gone */
+    BROKER_NO_ROOM, /* ask again when want_logins was called */
+    BROKER_NOT_YET, /* ask again at *at_ns */
+};
+/* For the control thread: whether a login that the session, one of the list, wished for may begin.
+ * With BROKER_ROOM and BROKER_NO_NEED one wish less, and with its last wish the session leaves the
+ * list. */
+enum broker_room broker_begin_login(struct broker *b, struct db_session *s, int64_t now_ns,
+                                    int64_t *at_ns);
+/* For the control thread: one login that was begun ended.  backend NULL: it failed. */
+void broker_login_done(struct broker *b, struct db_session *s, struct backend *backend);
+/* For the control thread: there are no credentials for the session, one of the list, and it leaves
+ * that.  Its waiters are refused, the others are not concerned; the session may be gone. */
+void broker_session_failed(struct broker *b, struct db_session *s, err why);
 
 /* For metrics: a snapshot. */
 struct broker_counts {
     unsigned total, pending, idle, waiting;
+    unsigned sessions; /* of callers, that have something here */
     bool failing;
 };
 struct broker_counts broker_counts(struct broker *b);

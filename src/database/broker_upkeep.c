@@ -13,8 +13,7 @@ static struct backend *take_stale(struct broker *b, struct broker_worker *at, in
         struct backend *backend = LIST_ENTRY(node, struct backend, link);
         bool idle_long = idle_ns > 0 && now_ns - backend->idle_since_ns > idle_ns;
         if (idle_long || broker_is_spent(b, backend, now_ns)) {
-            list_unlink(&backend->link);
-            backend->in_idle_list = false;
+            broker_leave_idle(backend);
             return backend;
         }
     }
@@ -43,19 +42,19 @@ static void refuse_late(struct broker *b, struct db_worker *worker, int64_t now_
         struct db_call *call = LIST_ENTRY(node, struct db_call, link);
         if (call->worker == worker && now_ns - call->started_ns > patience_ns) {
             broker_take_waiter(b, call);
+            broker_session_settle(b, call->pooled);
             broker_refuse(call, fail(&db_wait_timeout));
         }
     }
     pthread_mutex_unlock(&b->lock);
 }
 
-/* After a failed login nobody else asks for those who still wait. */
+/* After a failed login, and for sessions that have waited long, nobody else asks for those who
+ * still wait. */
 static void grow_for_waiters(struct broker *b, int64_t now_ns)
 {
     pthread_mutex_lock(&b->lock);
-    if (b->waiting > b->pending && broker_may_grow(b) && b->failures > 0 &&
-        now_ns >= b->retry_at_ns)
-        broker_want_login(b);
+    broker_wish_for_waiters(b, now_ns);
     broker_unlock_and_tell(b);
 }
 
@@ -93,7 +92,7 @@ bool broker_drain(struct broker *b, struct db_worker *worker)
     int references = atomic_load(&b->references);
     bool unused = references - atomic_load(&b->keepers) == 1;
     pthread_mutex_lock(&b->lock);
-    bool none = b->total == 0 && b->waiting == 0;
+    bool none = b->total + b->wished == 0 && b->waiting == 0;
     pthread_mutex_unlock(&b->lock);
     return unused && none;
 }
@@ -101,7 +100,7 @@ bool broker_drain(struct broker *b, struct db_worker *worker)
 bool broker_is_over(struct broker *b)
 {
     pthread_mutex_lock(&b->lock);
-    bool over = b->total == 0 && b->waiting == 0 && !b->login_letter_out;
+    bool over = b->total + b->wished == 0 && b->waiting == 0 && !b->login_letter_out;
     pthread_mutex_unlock(&b->lock);
     return over && atomic_load(&b->references) == 1;
 }
@@ -147,9 +146,13 @@ struct broker_counts broker_counts(struct broker *b)
     struct broker_counts c;
 
     pthread_mutex_lock(&b->lock);
-    c = (struct broker_counts){.total = b->total,
-                               .pending = b->pending,
+    /* A wish is shown as the login that it will be, where there is room for it. */
+    unsigned most = (unsigned)b->service.pool.max_connections - b->total;
+    unsigned wished = b->wished < most ? b->wished : most;
+    c = (struct broker_counts){.total = b->total + wished,
+                               .pending = b->pending + wished,
                                .waiting = b->waiting,
+                               .sessions = (unsigned)b->sessions.count,
                                .failing = b->failures > 0};
     for (size_t i = 0; i < b->worker_count; i++) {
         for (struct list *n = b->workers[i].idle.next; n != &b->workers[i].idle; n = n->next)

@@ -83,6 +83,7 @@ struct db_session_identity {
 
 struct backend;
 struct broker;
+struct db_session;
 struct prepared;
 
 /* One worker thread as this room sees it. */
@@ -117,7 +118,11 @@ struct db_call {
     struct db_identity identity;
     const struct view *values; /* data == NULL: SQL NULL */
     struct result_sink *sink;
-    const struct db_session_identity *session; /* NULL: the service's own login */
+    /* Whose login it runs on; NULL: the service's own.  Copied by db_call_start. */
+    const struct db_session_identity *session;
+    /* The gateway's own questions, of nobody's data: on a connection of any session that there is;
+     * db_unreachable when there is none. */
+    bool any_session;
     uint32_t max_rows;
     int64_t timeout_ms; /* the connection is given up a little after this */
     /* Called once, on the call's worker; the views live until it returns. */
@@ -130,7 +135,9 @@ struct db_call {
     struct broker *broker;
     struct backend *backend;
     struct prepared *prepared; /* while it runs */
+    struct db_session *pooled; /* while it waits, or a connection is on its way to it */
     struct list link;     /* among the broker's waiters, or the backend's calls */
+    struct list session_link; /* among its session's waiters */
     struct letter letter; /* for a refusal that another thread found */
     err refusal;
     int64_t started_ns; /* db_call_start */

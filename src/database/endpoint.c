@@ -24,6 +24,28 @@ static struct view copy_optional(struct arena *a, struct view v)
     return v.data == NULL ? v : arena_copy(a, v);
 }
 
+static void copy_iam_auth(struct arena *a, struct iam_auth *to, const struct iam_auth *from)
+{
+    struct session_tag *tags = ARENA_ARRAY(a, from->tag_count, struct session_tag);
+
+    to->region = copy_optional(a, from->region);
+    to->hostname = copy_optional(a, from->hostname);
+    to->assume_role_arn = endpoint_copy_strings(a, from->assume_role_arn);
+    to->role_session_name = copy_optional(a, from->role_session_name);
+    to->source_identity = copy_optional(a, from->source_identity);
+    to->external_id = copy_optional(a, from->external_id);
+    to->policy = copy_optional(a, from->policy);
+    to->policy_arns = endpoint_copy_strings(a, from->policy_arns);
+    to->sts_endpoint_url = copy_optional(a, from->sts_endpoint_url);
+    to->tag_count = tags != NULL ? from->tag_count : 0;
+    for (size_t i = 0; i < to->tag_count; i++) {
+        tags[i] = from->tags[i];
+        tags[i].key = copy_optional(a, from->tags[i].key);
+        tags[i].value = copy_optional(a, from->tags[i].value);
+    }
+    to->tags = tags;
+}
+
 void endpoint_copy(struct arena *a, struct endpoint *to, const struct endpoint *from)
 {
     *to = *from;
@@ -32,12 +54,12 @@ void endpoint_copy(struct arena *a, struct endpoint *to, const struct endpoint *
     to->user = copy_optional(a, from->user);
     to->database = copy_optional(a, from->database);
     to->password = copy_optional(a, from->password);
+    to->user_reference = copy_optional(a, from->user_reference);
+    to->password_reference = copy_optional(a, from->password_reference);
+    to->secret = copy_optional(a, from->secret);
+    to->rotation.master = copy_optional(a, from->rotation.master);
     to->sslrootcert = copy_optional(a, from->sslrootcert);
-    to->iam_auth.region = copy_optional(a, from->iam_auth.region);
-    to->iam_auth.hostname = copy_optional(a, from->iam_auth.hostname);
-    to->iam_auth.assume_role_arn = endpoint_copy_strings(a, from->iam_auth.assume_role_arn);
-    to->iam_auth.role_session_name = copy_optional(a, from->iam_auth.role_session_name);
-    to->iam_auth.sts_endpoint_url = copy_optional(a, from->iam_auth.sts_endpoint_url);
+    copy_iam_auth(a, &to->iam_auth, &from->iam_auth);
 }
 
 static bool same_strings(struct strings a, struct strings b)
@@ -51,17 +73,50 @@ static bool same_strings(struct strings a, struct strings b)
     return true;
 }
 
+static bool same_tags(const struct iam_auth *a, const struct iam_auth *b)
+{
+    if (a->tag_count != b->tag_count)
+        return false;
+    for (size_t i = 0; i < a->tag_count; i++) {
+        if (!view_eq(a->tags[i].key, b->tags[i].key) ||
+            !view_eq(a->tags[i].value, b->tags[i].value) ||
+            a->tags[i].transitive != b->tags[i].transitive)
+            return false;
+    }
+    return true;
+}
+
+static bool same_iam_auth(const struct iam_auth *a, const struct iam_auth *b)
+{
+    return a->enabled == b->enabled && view_eq(a->region, b->region) &&
+           view_eq(a->hostname, b->hostname) &&
+           same_strings(a->assume_role_arn, b->assume_role_arn) &&
+           view_eq(a->role_session_name, b->role_session_name) &&
+           view_eq(a->source_identity, b->source_identity) &&
+           a->has_source_identity == b->has_source_identity &&
+           view_eq(a->external_id, b->external_id) &&
+           a->session_duration_s == b->session_duration_s && view_eq(a->policy, b->policy) &&
+           same_strings(a->policy_arns, b->policy_arns) && same_tags(a, b) &&
+           a->web_identity == b->web_identity &&
+           view_eq(a->sts_endpoint_url, b->sts_endpoint_url) &&
+           a->max_sessions == b->max_sessions && a->per_caller == b->per_caller;
+}
+
+static bool same_secret(const struct endpoint *a, const struct endpoint *b)
+{
+    return view_eq(a->user_reference, b->user_reference) &&
+           view_eq(a->password_reference, b->password_reference) &&
+           view_eq(a->secret, b->secret) && a->rotation.every_s == b->rotation.every_s &&
+           a->rotation.alternating == b->rotation.alternating &&
+           view_eq(a->rotation.master, b->rotation.master);
+}
+
 static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
 {
     return view_eq(a->host, b->host) && a->port == b->port && view_eq(a->user, b->user) &&
            view_eq(a->database, b->database) && secret_eq(a->password, b->password) &&
            a->sslmode == b->sslmode && view_eq(a->sslrootcert, b->sslrootcert) &&
-           a->iam_auth.enabled == b->iam_auth.enabled &&
-           view_eq(a->iam_auth.region, b->iam_auth.region) &&
-           view_eq(a->iam_auth.hostname, b->iam_auth.hostname) &&
-           same_strings(a->iam_auth.assume_role_arn, b->iam_auth.assume_role_arn) &&
-           view_eq(a->iam_auth.role_session_name, b->iam_auth.role_session_name) &&
-           view_eq(a->iam_auth.sts_endpoint_url, b->iam_auth.sts_endpoint_url);
+           same_iam_auth(&a->iam_auth, &b->iam_auth) && same_secret(a, b);
 }
 
 static bool same_pool(const struct service *a, const struct service *b)

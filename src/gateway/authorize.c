@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "gateway/router.h"
+#include "gateway/session_name.h"
 #include "json/json.h"
 #include "policy/policy.h"
 
@@ -168,6 +169,29 @@ static struct view render_claims(struct arena *arena, const struct service *serv
     return copy_buf(arena, &b);
 }
 
+/* The IAM session of the caller, where the route's endpoint has one for each. */
+static err name_session(struct arena *arena, const struct snapshot *s, const struct principal *p,
+                        const struct compiled_route *r, struct cached_decision *d)
+{
+    const struct iam_auth *iam = r->broker != NULL ? &r->broker->endpoint.iam_auth : NULL;
+    const struct session_caller caller = {
+        .issuer = p->issuer,
+        .issuer_name = p->issuer_name,
+        .subject = p->subject,
+        .client = p->client,
+        .role = d->role != NULL ? d->role->name : (struct view){NULL, 0},
+        .only_issuer = s->entities.issuer_count == 1,
+    };
+
+    if (!d->allowed || iam == NULL || !iam->enabled || !iam->per_caller)
+        return OK;
+    d->per_caller = true;
+    TRY(session_identity_make(arena, iam, &caller, &d->session));
+    if (iam->web_identity == WEB_IDENTITY_CALLER)
+        d->session.expires_at_s = p->expires_at_s;
+    return OK;
+}
+
 static err decide(struct arena *arena, const struct snapshot *s, struct known_caller *caller,
                   const struct compiled_route *r, struct view method, struct view named_role,
                   struct cached_decision *out)
@@ -197,7 +221,7 @@ static err decide(struct arena *arena, const struct snapshot *s, struct known_ca
     };
     if (out->fragment.data == NULL || out->claims.data == NULL)
         return fail(&fault_out_of_memory);
-    return OK;
+    return name_session(arena, s, &caller->principal, r, out);
 }
 
 static struct view key_of(const struct cached_decision *d)

@@ -35,6 +35,9 @@ struct cached_decision {
     struct view reason;
     struct view fragment;    /* of the audit */
     struct view claims;      /* JSON, for request.jwt.claims */
+    /* The route's logins are by a session of the caller's own: this one. */
+    bool per_caller;
+    struct db_session_identity session;
 };
 
 /* "Bearer TOKEN" (RFC 6750 section 2.1); the scheme in any case (RFC 9110 section 11.1). */

@@ -341,6 +341,27 @@ static struct view application_name(struct call *call)
     return view_of(text, at);
 }
 
+/* The session that the decision names; with the token of this request where it is assumed by that.
+ * False without memory. */
+static bool take_session(struct call *call)
+{
+    const struct cached_decision *d = call->decision;
+    struct db_session_identity *session;
+
+    if (!d->per_caller)
+        return true;
+    call->db.session = &d->session;
+    if (d->session.expires_at_s == 0)
+        return true;
+    session = ARENA_NEW(&call->arena, struct db_session_identity);
+    if (session == NULL)
+        return false;
+    *session = d->session;
+    call->db.session = session;
+    return !failed(bearer_token(call->request.authorization, call->request.authorization_twice,
+                                &session->web_identity_token));
+}
+
 static void start(struct call *call)
 {
     const struct compiled_route *r = call->route;
@@ -396,6 +417,8 @@ bool pipeline_run(struct call *call, struct view body)
     }
     call->db.values = values;
     call->db.identity.application_name = application_name(call);
+    if (!take_session(call))
+        return deny_fault(call, fail(&fault_out_of_memory));
     if (!record_intent(call, bound))
         return answer_unheard(call, fail(&audit_unavailable));
     count_decision(call, true, VIEW(""));

@@ -244,6 +244,9 @@ static struct db_call call_of(const struct prepare_item *item)
                      .claims = VIEW("{}"),
                      .application_name = VIEW("sallyport prepare"),
                      .search_path = r->search_path},
+        /* The catalog's rows are nobody's, and without a caller there is no session to log in with:
+         * the connections of those who called serve. */
+        .any_session = r->broker->endpoint.iam_auth.per_caller,
     };
 }
 

@@ -5,6 +5,9 @@
  * then its session is reset after it.  Executes no statement of a route.  Runs on one worker, in
  * the background; tries again later while a database cannot be reached.
  *
+ * Where every caller has an IAM session of its own, there is none to log in with before somebody
+ * called: then all of this waits for the first connection, and runs on whosever is free.
+ *
  * What was proved is proved anew all the time, since a view or a policy may be changed: a quarter
  * of a minute after the last time, or later where the proofs would take more than a twentieth of
  * one connection.  While the catalog cannot be asked, what is known of it stands.

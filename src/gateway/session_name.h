@@ -40,8 +40,8 @@ err session_text_render(struct arena *arena, struct view text, enum session_text
 
 /*
  * The whole identity for an endpoint's iam_auth, of which per_caller is true.  Everything lives in
- * the arena.  The key is over the texts of the AssumeRole that vary, by what they are rendered from,
- * and over everything of iam_auth that goes into the AssumeRole: equal keys mean the same request.
+ * the arena.  The key is over what the texts of the AssumeRole that vary are rendered from, and
+ * over everything of iam_auth that goes into the AssumeRole: equal keys mean the same request.
  * web_identity_token stays absent: with WEB_IDENTITY_CALLER the issuer, subject and client are in
  * the key, and whoever makes the call puts the token of the moment in.
  */

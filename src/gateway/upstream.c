@@ -14,11 +14,19 @@
 
 enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000, NAME_MAX_BYTES = 300 };
 
+/* What AWS said stands in the audit's login_failure and in the log, never in an answer. */
+static const struct fault upstream_session_unavailable = {
+    "session_unavailable", "the caller's session could not be obtained from STS",
+    "a session with the database could not be obtained; try again", 503};
+
 struct upstream_login {
     struct list link;
     struct upstream *upstream;
+    struct db_session *session;
+    struct aws_session *held; /* so that it is there when the server asks for the token */
     struct login *login;
     char access_key_id[AWS_ACCESS_KEY_ID_MAX + 1];
+    char session_arn[AWS_ARN_MAX + 1];
 };
 
 /* ---- Credentials ---- */
@@ -31,10 +39,12 @@ static err mint_token(struct upstream_login *ul, const struct broker *b, struct 
     const struct aws_credentials *credentials = NULL;
     struct view host = e->iam_auth.hostname.len > 0 ? e->iam_auth.hostname : e->host;
     int64_t now_us = time_wall_us();
+    const char *detail = "";
+    err why = fail(&aws_credentials_waiting);
 
-    if (c->credentials == NULL)
-        return c->credentials_error;
-    TRY(credentials_current(c->credentials, now_us, &credentials));
+    if (aws_identity_for(c, e, broker_session_identity(ul->upstream->broker, ul->session),
+                         &credentials, &why, &detail) != AWS_READY)
+        return why;
     const struct rds_token_request request = {
         .kind = RDS_TOKEN_DB,
         .host = host,
@@ -47,9 +57,13 @@ static err mint_token(struct upstream_login *ul, const struct broker *b, struct 
     TRY(rds_token_mint(&request, password));
     metric_add(metrics_shard(c->gateway.metrics, c->worker_count), c->token_mints, 1);
     snprintf(ul->access_key_id, sizeof ul->access_key_id, "%s", credentials->access_key_id);
+    snprintf(ul->session_arn, sizeof ul->session_arn, "%s", credentials->arn);
     *out = (struct login_credential){.access_key_id = view_str(ul->access_key_id),
                                      .source = view_str(credentials->source),
                                      .signed_host = host,
+                                     .session_arn = ul->session_arn[0] != '\0'
+                                                        ? view_str(ul->session_arn)
+                                                        : (struct view){NULL, 0},
                                      .token_expiry_us = rds_token_expiry_us(&request)};
     return OK;
 }
@@ -121,9 +135,11 @@ static void on_login_done(void *arg, struct broker *b, struct backend *backend,
 {
     struct upstream_login *ul = arg;
     struct upstream *u = ul->upstream;
+    struct db_session *session = ul->session;
 
     list_unlink(&ul->link);
     u->login_count--;
+    aws_identity_release(u->control, ul->held);
     record_login(u, report);
     count_login(u, report);
     if (failed(report->error))
@@ -135,17 +151,18 @@ static void on_login_done(void *arg, struct broker *b, struct backend *backend,
     free(ul);
     /* The event of a login comes before what the login is used for. */
     (void)!failed(audit_flush(u->control->audit));
-    broker_login_done(b, backend);
+    broker_login_done(b, session, backend);
     upstreams_pump(u->control);
 }
 
-static bool start_login(struct upstream *u)
+static bool start_login(struct upstream *u, struct db_session *session)
 {
     struct upstream_login *ul = calloc(1, sizeof *ul);
 
     if (ul == NULL)
         return false;
     ul->upstream = u;
+    ul->session = session;
     list_init(&ul->link);
     const struct login_options options = {
         .loop = &u->control->loop,
@@ -159,34 +176,94 @@ static bool start_login(struct upstream *u)
         free(ul);
         return false;
     }
+    if (u->broker->endpoint.iam_auth.enabled)
+        ul->held = aws_identity_hold(u->control, &u->broker->endpoint,
+                                     broker_session_identity(u->broker, session));
     list_push_back(&u->logins, &ul->link);
     u->login_count++;
     return true;
 }
 
-/* What may start now; the time of the next, or INT64_MAX. */
-static int64_t pump_one(struct upstream *u, int64_t now)
+/* No login was tried: the event says why, with no connection in it. */
+static void record_denied_session(struct upstream *u, err why, const char *detail)
+{
+    const struct login_report report = {.error = why, .detail = view_str(detail)};
+
+    record_login(u, &report);
+    count_login(u, &report);
+    log_failure(u, &report);
+    (void)!failed(audit_flush(u->control->audit));
+}
+
+/* Whether the session's credentials are there.  Where the service's own are not, the login is begun
+ * all the same and fails with the reason; a caller's session fails by itself, unconnected. */
+static enum aws_ready credentials_for(struct upstream *u, struct db_session *s)
+{
+    const struct broker *b = u->broker;
+    const struct aws_credentials *credentials;
+    const char *detail = "";
+    err why = OK;
+
+    if (!b->endpoint.iam_auth.enabled)
+        return AWS_READY;
+    enum aws_ready ready =
+        aws_identity_for(u->control, &b->endpoint, broker_session_identity(u->broker, s),
+                         &credentials, &why, &detail);
+    if (ready != AWS_FAILED || s->common)
+        return ready == AWS_WAIT ? AWS_WAIT : AWS_READY;
+    record_denied_session(u, why, detail);
+    broker_session_failed(u->broker, s,
+                          fail(&upstream_session_unavailable));
+    return AWS_FAILED;
+}
+
+/* Starts what may start now of one session's wishes; the time of the next, or INT64_MAX: the end of
+ * a login, the credentials, or room come back here.  The session may be gone after it. */
+static int64_t pump_session(struct upstream *u, struct db_session *s, int64_t now)
 {
     int64_t rate = u->broker->service.pool.login_rate;
-    bool held = u->broker->endpoint.iam_auth.enabled && aws_identity_is_awaited(u->control);
+    int64_t at = INT64_MAX;
 
-    while (u->wanted > 0) {
-        int64_t at = u->next_ns > u->not_before_ns ? u->next_ns : u->not_before_ns;
-        if (u->control->stopping) {
-            u->wanted--;
-            broker_login_done(u->broker, NULL);
-            continue;
-        }
-        if (u->login_count >= LOGINS_AT_ONCE || held)
-            return INT64_MAX; /* the end of one of them, or the credentials, come back here */
-        if (at > now)
+    if (credentials_for(u, s) != AWS_READY)
+        return INT64_MAX;
+    for (unsigned left = s->to_start; left > 0; left--) {
+        if (u->login_count >= LOGINS_AT_ONCE)
+            return INT64_MAX;
+        if (u->next_ns > now)
+            return u->next_ns;
+        switch (broker_begin_login(u->broker, s, now, &at)) {
+        case BROKER_NO_NEED:
+            break;
+        case BROKER_NO_ROOM:
+            return INT64_MAX;
+        case BROKER_NOT_YET:
             return at;
-        u->wanted--;
-        u->next_ns = now + (rate > 0 ? NS_PER_S / rate : 0);
-        if (!start_login(u))
-            broker_login_done(u->broker, NULL);
+        case BROKER_ROOM:
+            u->next_ns = now + (rate > 0 ? NS_PER_S / rate : 0);
+            if (!start_login(u, s))
+                broker_login_done(u->broker, s, NULL);
+            break;
+        }
     }
     return INT64_MAX;
+}
+
+static int64_t pump_one(struct upstream *u, int64_t now)
+{
+    int64_t next = INT64_MAX;
+
+    LIST_EACH(node, &u->wishes)
+    {
+        struct db_session *s = LIST_ENTRY(node, struct db_session, control_link);
+        if (u->control->stopping) {
+            broker_session_failed(u->broker, s, fail(&db_shutdown));
+            continue;
+        }
+        int64_t at = pump_session(u, s, now);
+        if (at < next)
+            next = at;
+    }
+    return next;
 }
 
 static void on_login_time(uv_timer_t *timer)
@@ -215,7 +292,7 @@ static void open_wanted(struct letter *letter)
     struct broker *b = CONTAINER_OF(letter, struct broker, login_letter);
     struct upstream *u = b->arg;
 
-    u->wanted += broker_take_wanted(b, &u->not_before_ns);
+    broker_take_wishes(b, &u->wishes);
     upstreams_pump(u->control);
 }
 
@@ -347,6 +424,7 @@ struct broker *upstream_broker_for(void *arg, const struct service *service,
     u->broker = b;
     list_init(&u->link);
     list_init(&u->logins);
+    list_init(&u->wishes);
     list_init(&u->cancels);
     list_push_back(&c->upstreams, &u->link);
     label_metrics(u);
@@ -396,7 +474,7 @@ void upstreams_abort(struct control *c)
     LIST_EACH(node, &c->upstreams)
     {
         struct upstream *u = LIST_ENTRY(node, struct upstream, link);
-        u->wanted += broker_take_wanted(u->broker, &u->not_before_ns);
+        broker_take_wishes(u->broker, &u->wishes);
         while (!list_is_empty(&u->logins))
             login_abort(LIST_ENTRY(u->logins.next, struct upstream_login, link)->login);
         while (!list_is_empty(&u->cancels))

@@ -16,9 +16,8 @@ struct upstream {
     struct control *control;
     struct broker *broker; /* one reference */
     bool retired;
-    unsigned wanted;
-    int64_t not_before_ns; /* of the broker: after a failure */
-    int64_t next_ns;       /* of the pace */
+    struct list wishes; /* struct db_session that wished for logins, first come first */
+    int64_t next_ns;    /* of the pace */
     struct list logins;    /* struct upstream_login, under way */
     struct list cancels; /* struct cancel_job, under way */
     unsigned login_count;

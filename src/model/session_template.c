@@ -10,6 +10,11 @@ static const struct {
     {VIEW("{issuer}"), SESSION_ISSUER},
 };
 
+static const char *const wrong_character[] = {
+    [SESSION_TEXT_NAME] = "may hold only letters, digits and _+=,.@- beside placeholders",
+    [SESSION_TEXT_TAG] = "may hold only letters, digits, blanks and _.:/=+-@ beside placeholders",
+};
+
 bool session_text_may_have(enum session_text kind, char c)
 {
     if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
@@ -73,9 +78,7 @@ const char *session_template_check(struct view text, enum session_text kind)
         literal += piece.text.len;
         for (size_t i = 0; i < piece.text.len; i++) {
             if (!session_text_may_have(kind, piece.text.data[i]))
-                return kind == SESSION_TEXT_NAME
-                           ? "may hold only letters, digits and _+=,.@- beside placeholders"
-                           : "may hold only letters, digits, blanks and _.:/=+-@ beside placeholders";
+                return wrong_character[kind];
         }
     }
     if (rest.len > 0)
