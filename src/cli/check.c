@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "config/config.h"
 #include "crypto/tls.h"
+#include "gateway/config_host.h"
 #include "gateway/snapshot.h"
 
 static const char usage[] =
@@ -16,7 +17,8 @@ static const char usage[] =
     "\n"
     "Reads the node's configuration and what it serves, SQL included, and prints every mistake\n"
     "with file, line and column.  Without a YAML file the one that declarative_config names is\n"
-    "read.\n"
+    "read.  References to the environment and to files are looked up; AWS is not asked, and each\n"
+    "reference to it is named in a warning.\n"
     "\n"
     "With --token it then tells what this token would be allowed, without a call: each step of\n"
     "its verification, and for every route the role chosen and why not the others.  The issuers'\n"
@@ -71,10 +73,12 @@ static void check_bundle(struct check *c, const char *path, const struct entitie
 
 static void check_yaml(struct check *c, const char *path, enum severity bundle)
 {
-    const struct snapshot_makers nothing = {NULL};
+    struct config_host host = config_host_offline;
+    const struct snapshot_makers nothing = {.host = &host};
     struct snapshot *s = NULL;
     size_t errors = c->d.errors;
 
+    host.node = &c->node;
     err e = snapshot_build(path, &nothing, &c->d, &s);
     if (failed(e) && c->d.errors == errors)
         diag_add(&c->d, SEVERITY_ERROR, view_str(path), 0, 0, "%s", e.fault->text);

@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/node.h"
+#include "gateway/config_host.h"
 #include "gateway/snapshot.h"
 
 #include <unistd.h>
@@ -44,13 +45,15 @@ static int reload(const struct node_config *node, int64_t timeout_s)
 {
     struct arena arena;
     struct diagnostics d = {.arena = &arena};
-    const struct snapshot_makers nothing = {NULL};
+    struct config_host host = config_host_offline;
+    const struct snapshot_makers nothing = {.host = &host};
     struct snapshot *s = NULL;
 
     (void)timeout_s;
     if (cli_running(node) == 0)
         return not_running(node);
     arena_init(&arena, 16 * 1024, 64 * 1024 * 1024);
+    host.node = node;
     err e = snapshot_build(node->declarative_config.data, &nothing, &d, &s);
     diag_print(&d, STDERR_FILENO);
     snapshot_release(s);

@@ -312,6 +312,9 @@ void finish_iam_auth(struct decoder *d, void *record, const struct yaml_node *ma
     if (iam->policy_arns.count > POLICY_ARNS_MAX)
         decode_error(d, rules_node(mapping, "policy_arns"), "'policy_arns' may hold 10 at most");
     check_tags(d, iam, mapping);
+    if (rules_written(mapping, "policy") && iam->policy.len > 0 && d->host->json_member != NULL &&
+        !d->host->json_member(d->host, iam->policy, (struct view){NULL, 0}, NULL))
+        decode_error(d, rules_node(mapping, "policy"), "'policy': is not well-formed JSON");
     if (iam->assume_role_arn.count == 0 && iam->web_identity == WEB_IDENTITY_CALLER) {
         decode_error(d, rules_node(mapping, "web_identity"),
                      "'web_identity': caller needs assume_role_arn, the role that the token gives");

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "crypto/hash.h"
+#include "gateway/config_host.h"
 #include "gateway/proof.h"
 #include "net/net.h"
 #include "pg/value.h"
@@ -426,7 +427,8 @@ err snapshot_build(const char *path, const struct snapshot_makers *makers, struc
     arena_init(&s->arena, BLOCK_BYTES, MAX_BYTES);
     struct compiler c = {.s = s, .makers = makers, .d = d, .file = view_str(path)};
     struct diagnostic *before = d->last;
-    err e = entities_load(&s->arena, path, &config_system, &s->entities, d);
+    const struct config_host *host = makers->host != NULL ? makers->host : &config_host_offline;
+    err e = entities_load(&s->arena, path, host, &s->entities, d);
     if (!failed(e))
         e = compile(&c);
     else if (is_fault(e, &config_invalid))

@@ -78,11 +78,13 @@ struct snapshot_makers {
     void *arg;
     const struct identity *previous_identity;
     struct metrics *metrics;
+    const struct config_host *host; /* NULL: config_host_offline */
 };
 
 /*
  * Loads, checks and compiles the file.  Every mistake goes to the diagnostics, whose arena is the
- * caller's.  On failure *out is NULL.  Faults: those of entities_load, config_invalid.
+ * caller's.  On failure *out is NULL.  Faults: those of entities_load (config_awaits_secrets
+ * among them: try again when they are there), config_invalid.
  */
 err snapshot_build(const char *path, const struct snapshot_makers *makers,
                    struct diagnostics *d, struct snapshot **out) MUST_USE;

@@ -5,6 +5,7 @@
 /* Before cmocka.h, whose macro fail would meet base/err.h's function. */
 #include "base/buf.h"
 #include "config/config.h"
+#include "gateway/config_host.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,21 +23,63 @@
             fail_msg("'%.*s' is not '%s'", VIEW_ARG(got), (const char *)(expected));               \
     } while (0)
 
-/* An environment given as "NAME=value" texts; every file can be read but one. */
+/*
+ * An environment given as "NAME=value" texts, files as "/path=text" (every other path can be read,
+ * but not one with "missing" in it), secrets of AWS as "prefix name key version=value".  A value
+ * that is "…" is being fetched.
+ */
 struct test_host {
     struct config_host host;
     const char *const *variables;
+    const char *const *files;
+    const char *const *secrets;
+    char asked[1024]; /* for secrets, each with a ';' behind it */
 };
+
+static inline const char *test_entry(const char *const *entries, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (size_t i = 0; entries != NULL && entries[i] != NULL; i++) {
+        if (strncmp(entries[i], name, len) == 0 && entries[i][len] == '=')
+            return entries[i] + len + 1;
+    }
+    return NULL;
+}
 
 static inline const char *test_variable(const struct config_host *host, const char *name)
 {
-    const struct test_host *t = (const struct test_host *)host;
-    size_t len = strlen(name);
-    for (size_t i = 0; t->variables[i] != NULL; i++) {
-        if (strncmp(t->variables[i], name, len) == 0 && t->variables[i][len] == '=')
-            return t->variables[i] + len + 1;
-    }
+    return test_entry(((const struct test_host *)host)->variables, name);
+}
+
+/* A file is open to all when its name says so. */
+static inline const char *test_file(const struct config_host *host, const char *path,
+                                    struct buf *out, bool *open_to_all)
+{
+    const char *text = test_entry(((const struct test_host *)host)->files, path);
+
+    if (text == NULL)
+        return "No such file or directory";
+    *open_to_all = strstr(path, "open") != NULL;
+    buf_add_str(out, text);
     return NULL;
+}
+
+static inline bool test_secret(const struct config_host *host, const struct vault *vault,
+                               const struct secret_reference *r, struct view *out, bool *pending,
+                               char *why, size_t why_size)
+{
+    struct test_host *t = (struct test_host *)(uintptr_t)host;
+    char name[512];
+
+    snprintf(name, sizeof name, "%.*s %.*s %.*s %u", VIEW_ARG(vault->prefix), VIEW_ARG(r->name),
+             VIEW_ARG(r->key), r->version);
+    snprintf(t->asked + strlen(t->asked), sizeof t->asked - strlen(t->asked), "%s;", name);
+    const char *value = test_entry(t->secrets, name);
+    *pending = value != NULL && strcmp(value, "…") == 0;
+    snprintf(why, why_size, "no such secret: %s", name);
+    *out = view_str(value);
+    return value != NULL && !*pending;
 }
 
 static inline bool test_readable(const struct config_host *host, const char *path)
@@ -55,7 +98,11 @@ struct test_config {
 static inline void test_config_init(struct test_config *t, const char *const *variables)
 {
     *t = (struct test_config){
-        .host = {{.variable = test_variable, .readable = test_readable}, variables}};
+        .host = {.host = {.variable = test_variable,
+                          .readable = test_readable,
+                          .file = test_file,
+                          .json_member = config_host_json_member},
+                 .variables = variables}};
     arena_init(&t->arena, 1 << 16, 1 << 26);
     t->d.arena = &t->arena;
 }
