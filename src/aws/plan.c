@@ -312,6 +312,7 @@ static err find_sts(struct aws_planner *p)
         .fips = setting_is_true(p, AWS_VAR_USE_FIPS, "use_fips_endpoint"),
         .dual_stack = setting_is_true(p, AWS_VAR_USE_DUALSTACK, "use_dualstack_endpoint"),
     };
+    p->plan->sts_place = place;
     return sts_endpoint_make(&place, p->arena, &p->plan->sts);
 }
 
@@ -333,8 +334,10 @@ err aws_plan_make(const struct aws_plan_request *request, struct arena *arena,
         out->verdicts[AWS_SOURCE_PROFILE] = why;
         e = files;
     }
+    /* Also where no source serves: a caller's own token needs none. */
+    err sts = find_sts(&p);
     if (!failed(e))
-        e = find_sts(&p);
+        e = sts;
     buf_clear_secure(&p.config_text);
     buf_clear_secure(&p.credentials_text);
     return e;

@@ -98,6 +98,7 @@ struct aws_plan {
     struct view config_file; /* "" when there is none to look at */
     struct view credentials_file;
     struct sts_endpoint sts;
+    struct sts_place sts_place; /* what it was made from; of others by sts_endpoint_choose */
     /* AWS_ENDPOINT_URL_<SERVICE>, AWS_ENDPOINT_URL, the profile's `services` section, the profile's
      * endpoint_url, in this order; absent: the region's standard one. */
     struct view endpoint_urls[AWS_SERVICES];

@@ -46,7 +46,7 @@
 enum {
     AWS_SESSION_KEY_BYTES = 32,
     AWS_SESSION_ROLES_MAX = 8,
-    AWS_SESSION_DETAIL_MAX = 640,
+    AWS_SESSION_DETAIL_MAX = 1023,
     /* Well below the 600 requests a second that STS grants an account in a region ("IAM and AWS STS
      * quotas"), for others use them too. */
     AWS_SESSIONS_PER_SECOND = 50,
@@ -80,9 +80,11 @@ struct aws_session_request {
 
 enum aws_ready { AWS_READY, AWS_WAIT, AWS_FAILED };
 
-extern const struct fault aws_session_failed;    /* STS refused: what it said is in the detail */
-extern const struct fault aws_session_throttled; /* STS has too much to do */
-extern const struct fault aws_session_no_token;
+extern const struct fault aws_session_refused;       /* STS refused: what it said is in the detail */
+extern const struct fault aws_session_token_refused; /* the caller's token does not qualify: why */
+extern const struct fault aws_session_throttled;     /* STS is asked too much */
+extern const struct fault aws_session_unanswered;    /* STS failed itself (5xx) */
+extern const struct fault aws_session_no_token;      /* and there is no session to refresh */
 extern const struct fault aws_session_bad_request; /* no role, too many, no name */
 
 struct aws_sessions;
@@ -151,7 +153,8 @@ struct aws_sessions_counts {
 void aws_sessions_counts(const struct aws_sessions *s, struct aws_sessions_counts *out);
 
 /* One that fails now, for the status: the role and what was said.  Start with *at = 0; false ends.
- * The views live until the next call to the sessions.  Names no caller. */
+ * The views live until the next call to the sessions.  Names no caller, as no detail does; the log
+ * names the session. */
 struct aws_session_failure {
     struct view role;
     bool per_caller;

@@ -8,7 +8,7 @@
 #include "aws/xml.h"
 #include "base/time.h"
 
-enum { BODY_MAX = 64 * 1024, AUTHORIZATION_MAX = 1024, ARENA_MAX = 1024 * 1024 };
+enum { BODY_MAX = 192 * 1024, AUTHORIZATION_MAX = 1024, ARENA_MAX = 1024 * 1024 };
 
 #define CONTENT_TYPE VIEW("application/x-www-form-urlencoded; charset=utf-8")
 
@@ -30,6 +30,27 @@ static void add_pair(struct buf *out, const char *name, struct view value)
     sigv4_add_encoded(out, value);
 }
 
+/* Lists as the Query protocol has them: Name.member.1, from 1. */
+static void add_member(struct buf *out, const char *list, size_t index, const char *field,
+                       struct view value)
+{
+    buf_printf(out, "&%s.member.%zu%s=", list, index + 1, field);
+    sigv4_add_encoded(out, value);
+}
+
+static void add_tags(struct buf *out, const struct sts_call *call)
+{
+    size_t transitive = 0;
+
+    for (size_t i = 0; i < call->tag_count; i++) {
+        const struct sts_tag *tag = &call->tags[i];
+        add_member(out, "Tags", i, ".Key", tag->key);
+        add_member(out, "Tags", i, ".Value", tag->value);
+        if (tag->transitive)
+            add_member(out, "TransitiveTagKeys", transitive++, "", tag->key);
+    }
+}
+
 void sts_add_body(struct buf *out, const struct sts_call *call)
 {
     static const char *const actions[] = {"AssumeRole", "AssumeRoleWithWebIdentity",
@@ -46,10 +67,16 @@ void sts_add_body(struct buf *out, const struct sts_call *call)
     add_pair(out, "RoleArn", call->role_arn);
     add_pair(out, "RoleSessionName", call->session_name);
     add_pair(out, "DurationSeconds", view_str(duration));
-    if (call->action == STS_ASSUME_ROLE)
-        add_pair(out, "ExternalId", call->external_id);
-    else
+    add_pair(out, "Policy", call->policy);
+    for (size_t i = 0; i < call->policy_arn_count; i++)
+        add_member(out, "PolicyArns", i, ".arn", call->policy_arns[i]);
+    if (call->action == STS_ASSUME_ROLE_WITH_WEB_IDENTITY) {
         add_pair(out, "WebIdentityToken", call->web_identity_token);
+        return;
+    }
+    add_pair(out, "ExternalId", call->external_id);
+    add_pair(out, "SourceIdentity", call->source_identity);
+    add_tags(out, call);
 }
 
 static err sign(const struct sts_endpoint *endpoint, const struct sigv4_pair *headers,
@@ -153,6 +180,18 @@ static err take_credentials(const struct xml_element *c, struct view body, int64
     return e;
 }
 
+/* It goes into the audit and nowhere else: one that does not fit is not known. */
+static void take_arn(struct view arn, struct aws_credentials *out)
+{
+    if (arn.len > AWS_ARN_MAX)
+        return;
+    for (size_t i = 0; i < arn.len; i++) {
+        if (arn.data[i] <= ' ' || arn.data[i] > '~')
+            return;
+    }
+    snprintf(out->arn, sizeof out->arn, "%.*s", VIEW_ARG(arn));
+}
+
 err sts_read_credentials(struct view body, enum sts_action action, int64_t now_us,
                          const char *source, struct aws_credentials *out)
 {
@@ -170,6 +209,8 @@ err sts_read_credentials(struct view body, enum sts_action action, int64_t now_u
         const struct xml_element *result =
             xml_child(root, web ? "AssumeRoleWithWebIdentityResult" : "AssumeRoleResult");
         e = take_credentials(xml_child(result, "Credentials"), body, now_us, source, out);
+        if (!failed(e))
+            take_arn(xml_child_text(xml_child(result, "AssumedRoleUser"), "Arn"), out);
     }
     arena_clear(&arena);
     return e;
@@ -190,24 +231,4 @@ err sts_read_caller(struct view body, struct arena *arena, struct sts_caller *ou
         .user_id = xml_child_text(result, "UserId"),
     };
     return out->account.len > 0 && out->arn.len > 0 ? OK : fail(&sts_malformed);
-}
-
-void sts_describe_error(struct view body, char *out, size_t size)
-{
-    const struct xml_element *root;
-    struct arena arena;
-
-    out[0] = '\0';
-    arena_init(&arena, 4 * 1024, ARENA_MAX);
-    if (!failed(xml_parse(&arena, body, &root)) && view_is(root->name, "ErrorResponse")) {
-        const struct xml_element *error = xml_child(root, "Error");
-        struct view code = xml_child_text(error, "Code"), text = xml_child_text(error, "Message");
-        snprintf(out, size, "%.*s%s%.*s", VIEW_ARG(code), text.len > 0 ? ": " : "",
-                 VIEW_ARG(text));
-    }
-    arena_clear(&arena);
-    for (char *c = out; *c != '\0'; c++) {
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = ' ';
-    }
 }

@@ -125,8 +125,7 @@ enum sts_failure {
 enum sts_failure sts_failure_of(int status, const char *code);
 
 /* What to look at when STS refused the call: a sentence, or "".  It may come from the claims of the
- * web identity token, of which it shows the audience, the client and the issuer. */
-void sts_hint(const struct sts_call *call, const char *code, struct view message, int64_t now_us,
-              char *out, size_t size);
+ * web identity token, of which it shows the issuer, the audience and the client. */
+void sts_hint(const struct sts_call *call, const char *code, char *out, size_t size);
 
 #endif

@@ -79,3 +79,20 @@ err sts_endpoint_make(const struct sts_place *place, struct arena *arena,
     out->url = arena_printf(arena, "https://%.*s/", VIEW_ARG(out->host));
     return out->host.data != NULL && out->url.data != NULL ? OK : fail(&fault_out_of_memory);
 }
+
+err sts_endpoint_choose(const struct view *custom, size_t count, struct view region,
+                        const struct sts_place *settings, struct arena *arena,
+                        struct sts_endpoint *out)
+{
+    struct sts_place place = *settings;
+
+    if (region.len > 0)
+        place.region = region;
+    for (size_t i = 0; i < count; i++) {
+        if (custom[i].len == 0)
+            continue;
+        place.custom_url = custom[i];
+        break;
+    }
+    return sts_endpoint_make(&place, arena, out);
+}

@@ -9,6 +9,7 @@
 
 #include "aws/chain.h"
 #include "aws/credentials.h"
+#include "aws/sessions.h"
 #include "base/diag.h"
 #include "gateway/worker.h"
 #include "identity/key_refresher.h"
@@ -29,7 +30,7 @@ struct control {
     uv_timer_t keys;   /* the key refresher's next tick */
     uv_async_t keys_wake;
     uv_timer_t logins; /* paced logins */
-    uv_timer_t aws;    /* the credential chain's next tick */
+    uv_timer_t aws;    /* the next tick of the credential chain and of the sessions */
     uv_timer_t deadline; /* of a graceful end */
     struct worker *workers;
     struct db_worker **db_workers;
@@ -41,6 +42,9 @@ struct control {
     struct key_refresher *refresher;
     struct credential_chain *chain; /* NULL: no service logs in by IAM */
     struct credential_provider *credentials; /* the chain's */
+    struct aws_sessions *sessions;           /* with the chain, but ends before the fetcher */
+    int64_t aws_due_ms;                      /* of the timer */
+    int64_t aws_pinned_us;                   /* the chain's credentials when sessions were pinned */
     err credentials_error;                   /* without a chain: why */
     struct snapshot *snapshot;
     struct list upstreams; /* struct upstream */
