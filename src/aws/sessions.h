@@ -2,8 +2,8 @@
  * The sessions of assumed roles: those of the configuration, kept fresh always, and those per
  * caller, as many as may be and as long as they are used.
  *
- *   NEW ─► QUEUED ─► FLYING ─► READY ─► (QUEUED ─► FLYING) ─► READY …   a refresh, while it serves
- *             │          └───► FAILED ─► QUEUED                          after a pause
+ *   new ─► queued ─► flying ─► ready ─► queued ─► flying ─► ready   a refresh, while it serves
+ *             │         └────► failed ─► queued                      after a pause
  *             └ waits for the pace, for the session that signs it, or for the base credentials
  *
  * Sans-IO as the chain is: it asks the fetcher; its owner calls tick when the time that the last
@@ -20,8 +20,8 @@
  *
  * A request with `max_sessions` is per caller.  Those that differ in nothing but the caller make a
  * family: it keeps at most max_sessions, and the least recently used leave for new ones; but never
- * one that is waited for, held or in flight, nor one that has to sign another.  When none may leave,
- * the newcomer waits without a place (SESSION_WAIT: ask again after wake).
+ * one that is waited for, held or in flight, nor one that has to sign another.  When none may
+ * leave, the newcomer waits without a place (SESSION_WAIT: ask again after wake).
  *
  * A chain of roles: each role's session signs the request for the next.  All before the last are
  * sessions of their own, named AWS_SESSION_CHAIN_NAME, with neither tags nor policy, so that the
@@ -56,7 +56,7 @@ enum {
 
 /* The session whose turn it is; all texts are copied. */
 struct aws_session_request {
-    const struct view *roles; /* ARNs: each assumes the next; the last role's session is asked for */
+    const struct view *roles; /* ARNs: each assumes the next; the last one's session is meant */
     size_t role_count;        /* 1 to AWS_SESSION_ROLES_MAX */
     struct view session_name; /* of the last role */
     struct view source_identity; /* of the last role; absent: none */
@@ -80,7 +80,7 @@ struct aws_session_request {
 
 enum aws_ready { AWS_READY, AWS_WAIT, AWS_FAILED };
 
-extern const struct fault aws_session_refused;       /* STS refused: what it said is in the detail */
+extern const struct fault aws_session_refused;       /* by STS: what it said is in the detail */
 extern const struct fault aws_session_token_refused; /* the caller's token does not qualify: why */
 extern const struct fault aws_session_throttled;     /* STS is asked too much */
 extern const struct fault aws_session_unanswered;    /* STS failed itself (5xx) */
@@ -102,15 +102,16 @@ struct aws_sessions_options {
     void *wake_arg;
 };
 
-err aws_sessions_new(const struct aws_sessions_options *options, struct aws_sessions **out) MUST_USE;
+err aws_sessions_new(const struct aws_sessions_options *options,
+                     struct aws_sessions **out) MUST_USE;
 /* What is in flight ends without effect; secrets are wiped; holds end. */
 void aws_sessions_free(struct aws_sessions *s);
 
 /*
  * The session's credentials: AWS_READY with *credentials (they belong to the sessions and stay
  * until the control thread returns to its loop, longer with a hold); AWS_WAIT while they are on
- * their way; AWS_FAILED with *why and *detail ("" when there is no more to say; until the next call)
- * when the latest attempt failed and the next is not due yet.  A request that never was asked
+ * their way; AWS_FAILED with *why and *detail ("" when there is no more to say; until the next
+ * call) when the latest attempt failed and the next is not due yet.  A request that never was asked
  * starts an attempt.
  */
 enum aws_ready aws_sessions_get(struct aws_sessions *s, const struct aws_session_request *request,

@@ -1,4 +1,4 @@
-/* Inside the cache of assumed roles' sessions (aws/sessions.h): the store, the schedule, flights. */
+/* Inside the cache of assumed roles' sessions (aws/sessions.h): store, schedule, flights. */
 #ifndef SALLYPORT_AWS_SESSIONS_INTERNAL_H
 #define SALLYPORT_AWS_SESSIONS_INTERNAL_H
 

@@ -24,7 +24,7 @@ bool aws_identity_is_awaited(const struct control *c);
  * session of its assumed role; `session` is the caller's, NULL for the service's own.
  *
  * AWS_READY: *out, good until the control thread returns to its loop.  AWS_WAIT: they are on their
- * way, and upstreams_pump is called when something has settled.  AWS_FAILED: *why and *detail (never
+ * way, and upstreams_pump is called when something has settled.  AWS_FAILED: *why and *detail (not
  * a secret, "" when there is no more to say; good until the next call), now and for a while; ask
  * again with the next login.
  */

@@ -204,9 +204,9 @@ static inline void sts_bed_field(const char *body, const char *name, char *out, 
     if (at == NULL)
         return;
     for (at += strlen(key); *at != '\0' && *at != '&' && n + 1 < size; at++) {
-        unsigned byte;
-        if (*at == '%' && sscanf(at + 1, "%2x", &byte) == 1) {
-            out[n++] = (char)byte;
+        if (*at == '%' && at[1] != '\0' && at[2] != '\0') {
+            const char digits[3] = {at[1], at[2], '\0'};
+            out[n++] = (char)strtoul(digits, NULL, 16);
             at += 2;
         } else {
             out[n++] = *at;

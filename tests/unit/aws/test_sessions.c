@@ -70,8 +70,10 @@ static void test_what_tells_sessions_apart(void **state)
                                              .path = VIEW("/"),
                                              .signing_region = VIEW("us-east-1")};
     const struct view arn = VIEW("arn:aws:iam::aws:policy/ReadOnlyAccess");
-    const struct sts_tag tags[] = {{VIEW("team"), VIEW("a"), false}, {VIEW("team"), VIEW("b"), false},
-                                   {VIEW("team"), VIEW("a"), true}, {VIEW("tea"), VIEW("ma"), false}};
+    const struct sts_tag tags[] = {{VIEW("team"), VIEW("a"), false},
+                                   {VIEW("team"), VIEW("b"), false},
+                                   {VIEW("team"), VIEW("a"), true},
+                                   {VIEW("tea"), VIEW("ma"), false}};
     static const uint8_t keys[2][AWS_SESSION_KEY_BYTES] = {{1}, {2}};
     struct aws_session_request all[14];
     size_t n = 0;
@@ -108,8 +110,10 @@ static void test_what_tells_sessions_apart(void **state)
 static void test_all_that_is_asked(void **state)
 {
     S(state);
-    const struct view arns[] = {VIEW("arn:aws:iam::aws:policy/A"), VIEW("arn:aws:iam::aws:policy/B")};
-    const struct sts_tag tags[] = {{VIEW("team"), VIEW("a b"), true}, {VIEW("empty"), VIEW(""), false},
+    const struct view arns[] = {VIEW("arn:aws:iam::aws:policy/A"),
+                                VIEW("arn:aws:iam::aws:policy/B")};
+    const struct sts_tag tags[] = {{VIEW("team"), VIEW("a b"), true},
+                                   {VIEW("empty"), VIEW(""), false},
                                    {VIEW("who"), VIEW("alice@x"), true}};
     struct aws_session_request r = sts_bed_request(b, 1, "alice@example.com");
 
@@ -265,7 +269,7 @@ static void test_valid_ones_serve_while_refresh_fails(void **state)
     assert_false(aws_sessions_next_failure(b->sessions, &at, &failure));
 }
 
-/* The wall clock is set two hours forward: what is held has ended, and the pinned one comes anew. */
+/* The wall clock is set two hours forward: what is held has ended, the pinned one comes anew. */
 static void test_wall_clock_is_set(void **state)
 {
     S(state);
