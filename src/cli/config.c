@@ -83,6 +83,21 @@ static void add_listens(struct buf *b, const struct listens *l)
     }
 }
 
+static void add_strings(struct buf *b, const struct strings *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        buf_add_str(b, i > 0 ? ", " : "");
+        add_escaped(b, list->items[i]);
+    }
+}
+
+/* A switch or number that nobody gave and that has no default is shown as nothing. */
+static bool is_unset(const struct field *f, const struct property_origin *o)
+{
+    return o->kind == ORIGIN_DEFAULT && f->fallback == NULL &&
+           (f->type == FIELD_BOOLEAN || f->type == FIELD_INTEGER || f->type == FIELD_PORT);
+}
+
 static void add_value(struct buf *b, const struct field *f, const void *value)
 {
     if (f->flags & FIELD_SECRET)
@@ -93,6 +108,10 @@ static void add_value(struct buf *b, const struct field *f, const void *value)
         buf_add_str(b, *(const bool *)value ? "on" : "off");
     else if (f->type == FIELD_INTEGER)
         buf_add_i64(b, *(const int64_t *)value);
+    else if (f->type == FIELD_PORT)
+        buf_add_u64(b, *(const uint16_t *)value);
+    else if (f->type == FIELD_STRINGS)
+        add_strings(b, value);
     else
         add_listens(b, value);
 }
@@ -103,6 +122,8 @@ static void add_origin(struct buf *b, const struct property_origin *o)
         buf_printf(b, "%.*s:%u", VIEW_ARG(o->source), o->line);
     else if (o->kind == ORIGIN_ENVIRONMENT)
         buf_printf(b, "%.*s in the environment", VIEW_ARG(o->source));
+    else if (o->kind == ORIGIN_PROPERTY)
+        buf_printf(b, "from %.*s", VIEW_ARG(o->source));
     else
         buf_add_str(b, o->kind == ORIGIN_DEFAULT ? "default" : "command line");
 }
@@ -117,7 +138,7 @@ static void add_property(struct buf *b, const struct node_config *node, size_t i
     /* What a reference stands for may be a secret, and the reference says the same. */
     if (node->origins[i].reference.len > 0)
         add_escaped(b, node->origins[i].reference);
-    else
+    else if (!is_unset(f, &node->origins[i]))
         add_value(b, f, (const char *)node + f->offset);
     do {
         buf_add_char(b, ' ');

@@ -17,8 +17,8 @@ static const char *const names[] = {
     "error_template_xml", "headers", "headers_upstream", "host_ports", "keyring_enabled",
     "kic", "license_path", "lmdb_environment_path", "lmdb_map_size", "lua_max_post_args",
     "lua_max_req_headers", "lua_max_resp_headers", "lua_max_uri_args", "lua_package_cpath",
-    "lua_package_path", "lua_socket_pool_size", "lua_ssl_protocols", "lua_ssl_trusted_certificate",
-    "lua_ssl_verify_depth", "max_queued_batches", "max_retry_after", "mem_cache_size",
+    "lua_package_path", "lua_socket_pool_size", "lua_ssl_protocols", "max_queued_batches",
+    "max_retry_after", "mem_cache_size",
     "nginx_daemon", "nginx_main_daemon", "nginx_user", "nginx_worker_processes",
     "node_id", "openresty_path", "pluginserver_names", "plugins", "port_maps", "portal",
     "privileged_agent", "proxy_access_log", "proxy_error_log", "proxy_server",
@@ -42,7 +42,8 @@ static const char *const names[] = {
 };
 
 static const char *const families[] = {
-    "pg_",       "vault_", "nginx_",  "cluster_", "dns_",   "opentelemetry_", "pluginserver_",
+    "pg_azure_", "pg_gcp_", "pg_oauth_", "pg_ro_azure_", "pg_ro_gcp_", "pg_ro_oauth_",
+    "vault_", "nginx_",  "cluster_", "dns_",   "opentelemetry_", "pluginserver_",
     "admin_gui_", "portal_", "smtp_",  "keyring_", "audit_log_", "analytics_", "konnect_",
     "wasm_",     "tracing_", "rbac_",  "vitals_",  "ai_",
 };

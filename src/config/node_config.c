@@ -3,28 +3,17 @@
 #include <unistd.h>
 
 #include "base/attr.h"
+#include "base/secret.h"
 #include "config/conf_file.h"
 #include "config/config.h"
 #include "config/file.h"
 #include "config/kong_properties.h"
+#include "config/node_joiner.h"
 #include "config/reference.h"
 #include "config/schema.h"
 #include "config/value.h"
 
-enum { PROPERTIES_MAX = 64, PROPERTY_NAME_BYTES = 64 };
-
-struct joiner {
-    struct arena *arena;
-    const struct config_host *host;
-    struct diagnostics *d;
-    struct node_config *out;
-    struct property_origin *origins;
-    struct conf_line *lines; /* of the file */
-    /* The vaults' properties are read first: they say what references in the others mean. */
-    bool vaults_turn;
-    bool pending;
-    bool no_memory;
-};
+enum { PROPERTIES_MAX = 128, PROPERTY_NAME_BYTES = 64 };
 
 /* One property as some source gives it. */
 struct given {
@@ -34,7 +23,7 @@ struct given {
 };
 
 /* In a file the file and line say where; elsewhere the message itself does. */
-static void report(struct joiner *j, enum severity severity, const struct property_origin *o,
+void joiner_report(struct joiner *j, enum severity severity, const struct property_origin *o,
                    const char *name, const char *text)
 {
     if (o->kind == ORIGIN_FILE)
@@ -49,7 +38,7 @@ static void report(struct joiner *j, enum severity severity, const struct proper
         diag_add(j->d, severity, (struct view){NULL, 0}, 0, 0, "'%s': %s", name, text);
 }
 
-static const struct property_origin *origin_of(const struct joiner *j, const char *name)
+struct property_origin *joiner_origin(const struct joiner *j, const char *name)
 {
     const struct field *f = schema_field(&schema_node, view_str(name));
     return &j->origins[f - schema_node.fields];
@@ -69,7 +58,7 @@ static bool resolve(struct joiner *j, const struct field *f, struct view *value,
 
     if (reference_resolve(&scope, *value, &answer)) {
         if (answer.open_to_all)
-            report(j, SEVERITY_WARNING, origin, f->name,
+            joiner_report(j, SEVERITY_WARNING, origin, f->name,
                    "every user of this machine may read the secret's file");
         *value = answer.value;
         return true;
@@ -77,10 +66,22 @@ static bool resolve(struct joiner *j, const struct field *f, struct view *value,
     if (answer.pending)
         j->pending = true;
     else if (answer.unread)
-        report(j, SEVERITY_WARNING, origin, f->name, "the secret of AWS was not read");
+        joiner_report(j, SEVERITY_WARNING, origin, f->name, "the secret of AWS was not read");
     else
-        report(j, SEVERITY_ERROR, origin, f->name, answer.why);
+        joiner_report(j, SEVERITY_ERROR, origin, f->name, answer.why);
     return false;
+}
+
+/* As value_parse; but the copy of a secret is wiped with the arena. */
+static bool parse_property(const struct value_style *style, const struct field *f,
+                           struct view value, void *slot, char why[WHY_BYTES])
+{
+    if (!(f->flags & FIELD_SECRET))
+        return value_parse(style, f, value, slot, why);
+    struct view kept = reference_copy_secret(style->arena, value);
+    memcpy(slot, &kept, sizeof kept);
+    snprintf(why, WHY_BYTES, "there is not enough memory");
+    return kept.data != NULL;
 }
 
 static void set_property(struct joiner *j, const struct field *f, struct view value,
@@ -97,8 +98,8 @@ static void set_property(struct joiner *j, const struct field *f, struct view va
         style.folder = file_folder(origin->source);
     if (referenced && !resolve(j, f, &value, origin))
         return;
-    if (!value_parse(&style, f, value, (char *)j->out + f->offset, why)) {
-        report(j, SEVERITY_ERROR, origin, f->name,
+    if (!parse_property(&style, f, value, (char *)j->out + f->offset, why)) {
+        joiner_report(j, SEVERITY_ERROR, origin, f->name,
                referenced ? "what the reference stands for is not a valid value" : why);
         return;
     }
@@ -118,7 +119,7 @@ static void unknown_property(struct joiner *j, const struct given *g)
 
     snprintf(name, sizeof name, "%.*s", VIEW_ARG(view_upto(g->name, sizeof name - 1)));
     if (kong_property_known(g->name)) {
-        report(j, SEVERITY_WARNING, &g->origin, name,
+        joiner_report(j, SEVERITY_WARNING, &g->origin, name,
                "is known from Kong, but not supported yet by this version; it has no effect");
         return;
     }
@@ -130,7 +131,7 @@ static void unknown_property(struct joiner *j, const struct given *g)
                  VIEW_ARG(near));
     else
         snprintf(text, sizeof text, "there is no such property");
-    report(j, variable ? SEVERITY_WARNING : SEVERITY_ERROR, &g->origin, name, text);
+    joiner_report(j, variable ? SEVERITY_WARNING : SEVERITY_ERROR, &g->origin, name, text);
 }
 
 static bool of_vault(const struct field *f)
@@ -164,6 +165,19 @@ static void set_defaults(struct joiner *j)
 
 /* --- the sources --- */
 
+/* The parsed line still holds the text of a secret, which has its copy by now. */
+static void wipe_secret(const struct conf_line *line)
+{
+    const struct field *f = schema_field(&schema_node, line->name);
+    union {
+        const char *read;
+        char *write;
+    } at = {line->value.data};
+
+    if (f != NULL && (f->flags & FIELD_SECRET) && line->value.len > 0)
+        secret_wipe(at.write, line->value.len);
+}
+
 static err read_lines(struct joiner *j, const char *path, struct view text)
 {
     j->out->conf_file = arena_copy(j->arena, view_str(path));
@@ -177,6 +191,8 @@ static void take_lines(struct joiner *j)
                           l->value,
                           {.kind = ORIGIN_FILE, .source = j->out->conf_file, .line = l->line}};
         take(j, &g);
+        if (!j->vaults_turn)
+            wipe_secret(l);
     }
 }
 
@@ -245,7 +261,7 @@ static void check_listens(struct joiner *j, const char *name, const struct liste
                  "%s%.*s%s:%u is not loopback and has no TLS; write ssl after it, or "
                  "allow_plaintext = on",
                  v6 ? "[" : "", VIEW_ARG(at->host), v6 ? "]" : "", at->port);
-        report(j, SEVERITY_ERROR, origin_of(j, name), name, text);
+        joiner_report(j, SEVERITY_ERROR, joiner_origin(j, name), name, text);
     }
 }
 
@@ -269,11 +285,12 @@ static void check_certificate(struct joiner *j, bool tls)
     } files[] = {{"ssl_cert", j->out->ssl_cert}, {"ssl_cert_key", j->out->ssl_cert_key}};
 
     for (size_t i = 0; i < 2; i++) {
-        const struct property_origin *origin = origin_of(j, files[i].name);
+        const struct property_origin *origin = joiner_origin(j, files[i].name);
         if (tls && files[i].path.len == 0)
-            report(j, SEVERITY_ERROR, origin, files[i].name, "is needed by an address with ssl");
+            joiner_report(j, SEVERITY_ERROR, origin, files[i].name,
+                          "is needed by an address with ssl");
         else if (!tls && files[i].path.len > 0)
-            report(j, SEVERITY_WARNING, origin, files[i].name,
+            joiner_report(j, SEVERITY_WARNING, origin, files[i].name,
                    "has no effect: no address has ssl");
     }
 }
@@ -291,7 +308,7 @@ static void check_files(struct joiner *j)
             continue;
         snprintf(text, sizeof text, "the file '%.*s' cannot be read",
                  VIEW_ARG(view_upto(paths[i], 256)));
-        report(j, SEVERITY_ERROR, origin_of(j, names[i]), names[i], text);
+        joiner_report(j, SEVERITY_ERROR, joiner_origin(j, names[i]), names[i], text);
     }
 }
 
@@ -304,10 +321,11 @@ static void finish(struct joiner *j)
     check_listens(j, "proxy_listen", &out->proxy_listen, &tls);
     check_listens(j, "status_listen", &out->status_listen, &tls);
     if (listens_meet(&out->proxy_listen, &out->status_listen))
-        report(j, SEVERITY_ERROR, origin_of(j, "status_listen"), "status_listen",
+        joiner_report(j, SEVERITY_ERROR, joiner_origin(j, "status_listen"), "status_listen",
                "has an address that proxy_listen has too");
     check_certificate(j, tls);
     check_files(j);
+    joiner_finish_pg(j);
     if (out->audit_directory.len == 0)
         out->audit_directory = arena_printf(j->arena, "%.*s/audit", VIEW_ARG(out->prefix));
     if (out->node_name.len == 0 && gethostname(host, sizeof host - 1) == 0)

@@ -13,6 +13,7 @@ field_check check_role_name; /* of a database role */
 field_check check_identifier;
 field_check check_database_host;
 field_check check_sslrootcert;
+field_check check_pg_host; /* a database's host, or the folder of a unix socket */
 field_check check_type_name;
 field_check check_path_template;
 field_check check_format_version;

@@ -2,6 +2,7 @@
 #include "base/attr.h"
 #include "config/rules.h"
 #include "config/schema.h"
+#include "config/schema_conf_pg.h"
 #include "model/node.h"
 
 #define AT(member)                                                                                 \
@@ -102,6 +103,7 @@ static const struct field node_fields[] = {
     {.name = "shutdown_timeout_ms", .type = FIELD_INTEGER, AT(shutdown_timeout_ms),
      .unit = UNIT_MS, .fallback = "10000", .max = 3600000,
      .doc = "How long quit waits for calls in flight."},
+    PG_NODE_FIELDS,
 };
 
 const struct record schema_node = {

@@ -21,15 +21,55 @@ struct listens {
     size_t count;
 };
 
-/* Where a property's value came from. */
-enum origin_kind { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_COMMAND_LINE };
+/* Where a property's value came from.  ORIGIN_PROPERTY: another property gave it, by inheritance
+ * (pg_ro_user from pg_user) or by force (pg_ssl from pg_iam_auth). */
+enum origin_kind {
+    ORIGIN_DEFAULT,
+    ORIGIN_FILE,
+    ORIGIN_ENVIRONMENT,
+    ORIGIN_COMMAND_LINE,
+    ORIGIN_PROPERTY,
+};
 
 struct property_origin {
     const char *property; /* as in sallyport.conf */
     enum origin_kind kind;
-    struct view source; /* the file's or the variable's name; absent otherwise */
+    struct view source; /* the file's, the variable's or the other property's name; else absent */
     unsigned line;      /* in the file */
     struct view reference; /* the {vault://…} that the value came from; absent: it was written */
+};
+
+/*
+ * How the node reaches its own configuration in PostgreSQL: Kong's pg_… and pg_ro_… properties.
+ * What config hands out is in force as it stands: pg_ro has what it inherits, ssl and ssl_verify
+ * are on with iam_auth, and then there is no password and no client certificate.
+ */
+struct pg_settings {
+    struct view host; /* a name, an address, or the folder of a unix socket */
+    uint16_t port;
+    int64_t timeout_ms; /* of connecting, and of each wait for the server */
+    struct view user;
+    struct view password; /* secret; absent: none */
+    struct view database;
+    struct view schema; /* absent: the server's own search_path says it */
+    bool iam_auth;      /* a token in place of the password */
+    struct view iam_auth_assume_role_arn; /* absent: none */
+    struct view iam_auth_role_session_name;
+    struct view iam_auth_sts_endpoint_url; /* absent: that of the environment */
+    struct view iam_auth_hostname; /* the RDS name behind a tunnel or an alias; absent: host */
+    struct view iam_auth_region;   /* absent: what the host name says, then AWS_REGION */
+    bool ssl;
+    bool ssl_required;
+    bool ssl_verify;
+    struct view ssl_version;  /* tlsv1_2, tlsv1_3, any */
+    struct view ssl_cert;     /* of the read-write connection only, as in Kong */
+    struct view ssl_cert_key;
+    /* Taken and checked for Kong's sake; a node keeps one connection, so they have no effect. */
+    int64_t max_concurrent_queries;
+    int64_t semaphore_timeout_ms;
+    int64_t keepalive_timeout_ms;
+    int64_t pool_size;
+    int64_t backlog;
 };
 
 struct node_config {
@@ -57,6 +97,11 @@ struct node_config {
     int64_t shutdown_timeout_ms;     /* how long `quit` waits for calls in flight */
     struct vault vault_aws;          /* what {vault://aws/…} means, unless an entity says */
     struct vault vault_env;          /* the same of env */
+    struct pg_settings pg;           /* the read-write connection */
+    bool has_pg_ro;                  /* pg_ro_host was given */
+    struct pg_settings pg_ro;        /* the read-only connection, when there is one */
+    struct strings lua_ssl_trusted_certificate; /* files, "system", "rds"; whom pg trusts */
+    int64_t lua_ssl_verify_depth;    /* intermediates that a server's chain may have */
     struct view conf_file;           /* the file that was read; absent: none */
     const struct property_origin *origins; /* one for every property, in the schema's order */
     size_t origin_count;

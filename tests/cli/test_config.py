@@ -42,6 +42,28 @@ def test_each_value_comes_with_its_place(tmp_path):
     assert said["ssl_cert"] == ("", "default")
 
 
+def test_the_store_s_properties_tell_what_they_inherit_and_what_iam_raises(tmp_path):
+    conf = tmp_path / "kong.conf"
+    conf.write_text("pg_user = sallyport\npg_password = hunter2\npg_ro_host = ro.example.com\n"
+                    "pg_ro_port = 6432\n")
+    got = show(conf, KONG_PG_RO_IAM_AUTH="on", SALLYPORT_PG_RO_PASSWORD="other")
+    assert got.returncode == 0 and "hunter2" not in got.stdout and "other" not in got.stdout
+    assert got.stderr == (
+        "warning: SALLYPORT_PG_RO_PASSWORD in the environment: is ignored with pg_ro_iam_auth = on:"
+        " a token takes its place; remove it\n")
+    said = properties(got.stdout)
+    assert said["pg_password"] == ("******", f"{conf}:2")
+    assert said["pg_ro_password"] == ("", "SALLYPORT_PG_RO_PASSWORD in the environment")
+    assert said["pg_iam_auth"] == ("off", "default")
+    assert said["pg_ro_iam_auth"] == ("on", "KONG_PG_RO_IAM_AUTH in the environment")
+    assert said["pg_ssl"] == ("off", "default")
+    assert said["pg_ro_ssl"] == ("on", "from pg_ro_iam_auth")
+    assert said["pg_ro_user"] == ("sallyport", "from pg_user")
+    assert said["pg_ro_port"] == ("6432", f"{conf}:4")
+    assert said["pg_ro_iam_auth_role_session_name"] == ("KongPostgres", "default")
+    assert said["pg_pool_size"] == ("", "default")
+
+
 def test_what_it_prints_is_a_configuration_that_says_the_same(tmp_path):
     conf = tmp_path / "sallyport.conf"
     conf.write_text("prefix = run\nnode_name = a\\#b # a comment\nworkers = 3\n")

@@ -187,8 +187,9 @@ static const struct {
     {"prefx = /x\n", NULL,
      "1:0 error: 'prefx': there is no such property; did you mean 'prefix'?\n"},
     {"\nquux = 1\n", NULL, "2:0 error: 'quux': there is no such property\n"},
-    {"pg_host = h\n", NULL, "1:0 warning: 'pg_host': is known from Kong, but not supported yet by "
-                            "this version; it has no effect\n"},
+    {"pg_azure_auth = on\n", NULL,
+     "1:0 warning: 'pg_azure_auth': is known from Kong, but not supported yet by this version; it "
+     "has no effect\n"},
     {"nginx_http_charset = utf8\nadmin_listen = off\n", NULL,
      "1:0 warning: 'nginx_http_charset': is known from Kong, but not supported yet by this "
      "version; it has no effect\n"
@@ -250,8 +251,8 @@ static const struct {
      "0:0 warning: SALLYPORT_PORT in the environment: there is no such property\n"},
     {"", "SALLYPORT_WORKER=1", "0:0 warning: SALLYPORT_WORKER in the environment: there is no such "
                                "property; did you mean 'workers'?\n"},
-    {"", "KONG_PG_IAM_AUTH=on",
-     "0:0 warning: KONG_PG_IAM_AUTH in the environment: is known from Kong, but not supported yet "
+    {"", "KONG_PG_OAUTH_AUTH=on",
+     "0:0 warning: KONG_PG_OAUTH_AUTH in the environment: is known from Kong, but not supported yet "
      "by this version; it has no effect\n"},
     {"", "SALLYPORT_WORKERS=x",
      "0:0 error: SALLYPORT_WORKERS in the environment: must be a whole number\n"},
@@ -316,7 +317,9 @@ static void no_property_is_known_and_unknown(void **state)
     for (size_t i = 0; i < schema_node.field_count; i++)
         assert_false(kong_property_known(view_str(schema_node.fields[i].name)));
     assert_true(kong_property_known(VIEW("vault_hcv_host")));
-    assert_false(kong_property_known(VIEW("pg_")));
+    assert_true(kong_property_known(VIEW("pg_ro_gcp_auth")));
+    assert_false(kong_property_known(VIEW("pg_hosst")));
+    assert_false(kong_property_known(VIEW("pg_azure_")));
 }
 
 int main(void)

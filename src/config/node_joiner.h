@@ -1,0 +1,33 @@
+/* What node_config.c shares with the rules over sallyport.conf's properties (rules_pg.c). */
+#ifndef SALLYPORT_CONFIG_NODE_JOINER_H
+#define SALLYPORT_CONFIG_NODE_JOINER_H
+
+#include "base/arena.h"
+#include "base/diag.h"
+#include "config/config.h"
+#include "model/node.h"
+
+struct joiner {
+    struct arena *arena;
+    const struct config_host *host;
+    struct diagnostics *d;
+    struct node_config *out;
+    struct property_origin *origins; /* in the schema's order */
+    struct conf_line *lines; /* of the file */
+    /* The vaults' properties are read first: they say what references in the others mean. */
+    bool vaults_turn;
+    bool pending;
+    bool no_memory;
+};
+
+/* Reports at the place that the origin tells. */
+void joiner_report(struct joiner *j, enum severity severity, const struct property_origin *o,
+                   const char *name, const char *text);
+
+/* The origin of the property of that name, which must be in the schema. */
+struct property_origin *joiner_origin(const struct joiner *j, const char *name);
+
+/* After all sources were joined: what pg_ro_… inherits, what IAM raises, and what contradicts. */
+void joiner_finish_pg(struct joiner *j);
+
+#endif
