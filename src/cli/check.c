@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cli/check_files.h"
 #include "cli/check_token.h"
 #include "cli/cli.h"
 #include "config/config.h"
-#include "crypto/tls.h"
 #include "gateway/config_host.h"
 #include "gateway/snapshot.h"
 
@@ -44,6 +44,7 @@ struct check {
     struct arena words; /* of the diagnostics */
     struct diagnostics d;
     struct node_config node;
+    enum severity key_files; /* asked about a token, the answer says what the keys are good for */
     struct snapshot *snapshot; /* of the last file that was valid */
 };
 
@@ -82,25 +83,12 @@ static void check_yaml(struct check *c, const char *path, enum severity bundle)
     err e = snapshot_build(path, &nothing, &c->d, &s);
     if (failed(e) && c->d.errors == errors)
         diag_add(&c->d, SEVERITY_ERROR, view_str(path), 0, 0, "%s", e.fault->text);
-    if (s != NULL)
+    if (s != NULL) {
         check_bundle(c, path, &s->entities, bundle);
+        check_key_files(&c->d, view_str(path), &s->entities, c->key_files);
+    }
     snapshot_release(c->snapshot);
     c->snapshot = s;
-}
-
-/* That the two files are readable is known by now; whether they are a certificate and its key. */
-static void check_certificate(struct check *c)
-{
-    struct ssl_ctx_st *tls = NULL;
-
-    if (c->node.ssl_cert.len == 0 || c->node.ssl_cert_key.len == 0)
-        return;
-    err e = tls_server_context_new(c->node.ssl_cert.data, c->node.ssl_cert_key.data, &tls);
-    if (failed(e))
-        diag_add(&c->d, SEVERITY_ERROR, c->node.conf_file, 0, 0,
-                 "ssl_cert %.*s, ssl_cert_key %.*s: %s", VIEW_ARG(c->node.ssl_cert),
-                 VIEW_ARG(c->node.ssl_cert_key), e.fault->text);
-    tls_context_release(tls);
 }
 
 static bool check_node(struct check *c, const char *conf_file)
@@ -109,7 +97,8 @@ static bool check_node(struct check *c, const char *conf_file)
 
     if (failed(node_config_load(&c->arena, &sources, &c->node, &c->d)))
         return false;
-    check_certificate(c);
+    /* That the two files can be read is known by now. */
+    check_certificate_files(&c->d, &c->node);
     return true;
 }
 
@@ -156,7 +145,7 @@ static int conclude(const struct check *c, const char *what, const struct option
 
 static int check(const struct options *o, int count, char **files)
 {
-    struct check c = {.snapshot = NULL};
+    struct check c = {.key_files = o->token_file != NULL ? SEVERITY_WARNING : SEVERITY_ERROR};
 
     arena_init(&c.arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     arena_init(&c.words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);

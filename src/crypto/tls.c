@@ -287,6 +287,30 @@ const char *tls_cipher(const struct ssl_st *session)
     return SSL_get_cipher_name(session);
 }
 
+static bool seconds_of(const ASN1_TIME *time, int64_t *seconds)
+{
+    int days, rest;
+    ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
+    bool good = epoch != NULL && ASN1_TIME_diff(&days, &rest, epoch, time) == 1;
+
+    ASN1_TIME_free(epoch);
+    if (good)
+        *seconds = (int64_t)days * 24 * 60 * 60 + rest;
+    return good;
+}
+
+err tls_certificate_dates(const char *cert_file, int64_t *from_s, int64_t *until_s)
+{
+    TRY(check_readable(cert_file, &tls_cert_unreadable));
+    BIO *bio = BIO_new_file(cert_file, "r");
+    X509 *cert = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
+    BIO_free(bio);
+    bool good = cert != NULL && seconds_of(X509_get0_notBefore(cert), from_s) &&
+                seconds_of(X509_get0_notAfter(cert), until_s);
+    X509_free(cert);
+    return finish(good ? OK : fail(&tls_cert_malformed));
+}
+
 void tls_thread_end(void)
 {
     OPENSSL_thread_stop();

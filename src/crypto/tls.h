@@ -65,6 +65,10 @@ void tls_context_release(struct ssl_ctx_st *context);
 const char *tls_version(const struct ssl_st *session);
 const char *tls_cipher(const struct ssl_st *session);
 
+/* Between which seconds since 1970 the first certificate of a PEM file is valid (RFC 5280 section
+ * 4.1.2.5).  Fails with tls_cert_unreadable, tls_cert_malformed. */
+err tls_certificate_dates(const char *cert_file, int64_t *from_s, int64_t *until_s) MUST_USE;
+
 /* At the end of a thread that used any of this: what OpenSSL keeps for it is freed. */
 void tls_thread_end(void);
 

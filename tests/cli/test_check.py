@@ -194,7 +194,7 @@ def test_mistakes_of_the_node_and_of_what_it_serves_come_together(tmp_path):
 def test_a_bundle_that_is_not_there_is_told_before_the_start_fails_for_it(tmp_path):
     text = SERVED.replace("@issuer@", ISSUER).replace("@keys@", "jwks_file: jwks.json").replace(
         "sslmode: disable", "sslmode: verify-full\n  sslrootcert: rds")
-    written(tmp_path, "{}", "jwks.json")
+    written(tmp_path, json.dumps(Keys(tmp_path / "keys").jwks()), "jwks.json")
     served = written(tmp_path, text)
     conf = written(tmp_path, "declarative_config = sallyport.yaml\nrds_ca_bundle = rds.pem\n",
                    "sallyport.conf")
