@@ -505,6 +505,7 @@ static void settle(struct backend *b)
         b->settle = false;
         pg_add_sync(&b->stream.out);
         b->cleaning++;
+        b->cleaning_ns = time_monotonic_ns();
         stream_queue(&b->stream);
         return;
     }

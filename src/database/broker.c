@@ -184,20 +184,21 @@ static void run_on(struct broker *b, struct backend *backend, struct db_call *ca
 void broker_lose(struct broker *b, struct backend *backend)
 {
     struct db_session *s = backend->session;
+    const size_t home = backend->home->index;
+    const bool left = backend->leaving;
     int64_t now = time_monotonic_ns();
 
+    /* First: whoever gets its place must find it free at the server too. */
+    backend_free(backend);
     pthread_mutex_lock(&b->lock);
     s->connections--;
-    if (backend->leaving)
-        b->leaving--;
-    if (s->common)
-        b->workers[backend->home->index].connections--;
+    b->leaving -= left;
+    b->workers[home].connections -= s->common;
     broker_note_less(b);
     broker_wish(b, s, now);
     broker_wish_for_waiters(b, now);
     broker_session_settle(b, s);
     broker_unlock_and_tell(b);
-    backend_free(backend);
 }
 
 /* The connection that was on its way to the call is of no use. */
