@@ -4,10 +4,13 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "aws/region_finder.h"
 #include "base/log.h"
 #include "crypto/random.h"
 
-enum { US_PER_S = 1000000, PATH_BYTES = 4096, NS_PER_MS = 1000000 };
+enum { US_PER_S = 1000000, PATH_BYTES = 4096, NS_PER_MS = 1000000, PROFILE_BYTES = 256 };
+/* The files whose change is seen: config, credentials, the cached SSO token. */
+enum { FILE_CONFIG, FILE_CREDENTIALS, FILE_SSO, FILES };
 
 const struct fault aws_environment_expired = {
     "aws_environment_expired",
@@ -17,7 +20,7 @@ const struct fault aws_environment_expired = {
 const struct fault aws_credentials_waiting = {
     "aws_credentials_waiting", "the AWS credentials have not come yet", NULL, 503};
 
-/* A shared file as it was when the plan was made. */
+/* A file as it was when the plan was made. */
 struct file_mark {
     char path[PATH_BYTES]; /* "": none to look at */
     bool there;
@@ -28,11 +31,22 @@ struct credential_chain {
     struct credential_provider provider;
     struct chain_options o;
     struct aws_environment environment;
-    char region_hint[64];
+    char region_hint[AWS_REGION_MAX + 1];
+    char profile[PROFILE_BYTES];
     struct arena arena; /* of the plan */
     struct aws_plan plan;
-    struct file_mark files[2];
+    bool plan_is_old; /* the region was discovered since */
+    struct file_mark files[FILES];
+    char warned[AWS_PLAN_WARNINGS_MAX][AWS_REASON_MAX];
     struct retrieval *running;
+    /* The region's discovery. */
+    struct region_finder *finding;
+    bool region_asked;      /* once, however it ended */
+    bool awaits_region;     /* the attempt goes on when it has ended */
+    unsigned region_failures;
+    int64_t region_due_ms;
+    char discovered[AWS_REGION_MAX + 1];
+    char region[AWS_REGION_MAX + 1]; /* in force */
     struct aws_credentials held;
     int64_t refreshed_us;
     bool served; /* there were credentials: the source stays */
@@ -119,7 +133,22 @@ static bool files_changed(const struct credential_chain *c)
 {
     if (c->served && c->plan.source != AWS_SOURCE_PROFILE)
         return false;
-    return has_changed(&c->files[0]) || has_changed(&c->files[1]);
+    for (size_t i = 0; i < FILES; i++) {
+        if (has_changed(&c->files[i]))
+            return true;
+    }
+    return false;
+}
+
+static void mark_sso_cache(struct credential_chain *c)
+{
+    struct view path = {NULL, 0};
+
+    for (size_t i = 0; i < c->plan.count; i++) {
+        if (c->plan.steps[i].kind == AWS_STEP_SSO)
+            path = c->plan.steps[i].cache_file;
+    }
+    mark(&c->files[FILE_SSO], path);
 }
 
 /* ---- An attempt ---- */
@@ -155,6 +184,7 @@ static void succeed(struct credential_chain *c, struct aws_credentials *fresh)
     c->failures = 0;
     c->due_ms = INT64_MAX;
     c->due_us = refresh_at_us(c);
+    mark_sso_cache(c); /* this attempt may have written it */
     log_ready(c, first);
 }
 
@@ -205,25 +235,68 @@ static struct aws_plan_request request_of(const struct credential_chain *c)
 {
     return (struct aws_plan_request){
         .environment = &c->environment,
-        .region_hint = view_str(c->region_hint[0] != '\0' ? c->region_hint : NULL),
+        .profile = view_str(c->profile[0] != '\0' ? c->profile : NULL),
+        .region_hint = view_str(c->region_hint[0] != '\0' ? c->region_hint
+                                : c->discovered[0] != '\0' ? c->discovered
+                                                            : NULL),
         .only = c->served,
         .only_this = c->plan.source,
     };
 }
 
-static void attempt(struct credential_chain *c)
+/* Each warning once. */
+static void log_warnings(struct credential_chain *c)
+{
+    for (size_t i = 0; i < c->plan.warning_count; i++) {
+        if (strcmp(c->warned[i], c->plan.warnings[i]) == 0)
+            continue;
+        memcpy(c->warned[i], c->plan.warnings[i], sizeof c->warned[i]);
+        log_warn("aws_file_exposed", c->plan.warnings[i]);
+    }
+}
+
+static err make_plan(struct credential_chain *c)
 {
     const struct aws_plan_request request = request_of(c);
 
-    c->due_ms = c->due_us = INT64_MAX;
     aws_plan_clear(&c->plan);
     arena_reset(&c->arena);
+    c->plan_is_old = false;
     err e = aws_plan_make(&request, &c->arena, &c->plan);
-    mark(&c->files[0], c->plan.config_file);
-    mark(&c->files[1], c->plan.credentials_file);
+    mark(&c->files[FILE_CONFIG], c->plan.config_file);
+    mark(&c->files[FILE_CREDENTIALS], c->plan.credentials_file);
+    mark_sso_cache(c);
+    snprintf(c->region, sizeof c->region, "%.*s", VIEW_ARG(c->plan.region));
+    log_warnings(c);
+    return e;
+}
+
+static bool is_for_sts(const struct aws_plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        if (plan->steps[i].kind == AWS_STEP_WEB_IDENTITY ||
+            plan->steps[i].kind == AWS_STEP_ASSUME_ROLE)
+            return true;
+    }
+    return false;
+}
+
+static void find_region(struct credential_chain *c);
+
+static void attempt(struct credential_chain *c)
+{
+    c->due_ms = c->due_us = INT64_MAX;
+    err e = make_plan(c);
+    if (!failed(e) && is_for_sts(&c->plan) && !c->region_asked) {
+        find_region(c);
+        c->awaits_region = c->finding != NULL;
+        if (c->awaits_region)
+            return;
+    }
     if (!failed(e)) {
         const struct retrieval_options options = {
             .fetcher = c->o.fetcher,
+            .runner = c->o.runner,
             .clock = c->o.clock,
             .environment = &c->environment,
             .plan = &c->plan,
@@ -238,6 +311,51 @@ static void attempt(struct credential_chain *c)
     note_failure(c, e, reason_of(c));
     if (c->o.wake != NULL)
         c->o.wake(c->o.wake_arg);
+}
+
+/* ---- The region's discovery ---- */
+
+static void on_region(void *arg, err e, const char *region, const char *detail)
+{
+    struct credential_chain *c = arg;
+
+    if (failed(e)) {
+        if (c->region_failures < 1000)
+            c->region_failures++;
+        c->region_due_ms = now_ms(c) + backoff_ms(c->region_failures);
+        log_info("aws_region_not_found", "the region could not be discovered",
+                 LOG_STR("detail", detail));
+    } else {
+        snprintf(c->discovered, sizeof c->discovered, "%s", region);
+        snprintf(c->region, sizeof c->region, "%s", region);
+        c->plan_is_old = true;
+        log_info("aws_region_found", "the region was discovered", LOG_STR("region", region));
+    }
+    if (c->awaits_region) {
+        c->awaits_region = false;
+        attempt(c);
+    }
+    if (c->o.wake != NULL)
+        c->o.wake(c->o.wake_arg);
+}
+
+/* Asks when it is wanted and due; a failure is not for life. */
+static void find_region(struct credential_chain *c)
+{
+    if (!c->o.discover_region || c->region[0] != '\0' || c->finding != NULL ||
+        c->region_due_ms > now_ms(c))
+        return;
+    const struct region_finder_options options = {
+        .fetcher = c->o.fetcher,
+        .environment = &c->environment,
+        .instance_url = c->plan.instance_url,
+        .done = on_region,
+        .arg = c,
+    };
+    c->region_asked = true;
+    err e = region_finder_start(&options, &c->finding);
+    if (failed(e))
+        c->region_due_ms = now_ms(c) + CHAIN_BACKOFF_MAX_MS;
 }
 
 /* ---- The chain ---- */
@@ -282,6 +400,8 @@ err chain_new(const struct chain_options *options, struct credential_chain **out
     c->o = *options;
     c->due_us = INT64_MAX;
     c->due_ms = INT64_MIN;
+    c->region_due_ms = INT64_MIN;
+    snprintf(c->profile, sizeof c->profile, "%.*s", VIEW_ARG(options->profile));
     snprintf(c->region_hint, sizeof c->region_hint, "%.*s", VIEW_ARG(options->region_hint));
     arena_init(&c->arena, 4096, 8 * 1024 * 1024);
     *out = c;
@@ -293,6 +413,7 @@ void chain_free(struct credential_chain *c)
     if (c == NULL)
         return;
     retrieval_abandon(c->running);
+    region_finder_abandon(c->finding);
     aws_credentials_clear(&c->held);
     aws_plan_clear(&c->plan);
     aws_environment_clear(&c->environment);
@@ -310,12 +431,18 @@ static void look_at_environment(struct credential_chain *c)
 
 int64_t chain_tick(struct credential_chain *c)
 {
-    if (c->running == NULL &&
-        (c->due_ms <= now_ms(c) || c->due_us <= now_us(c) || files_changed(c)))
-        attempt(c);
+    if (c->running == NULL && !c->awaits_region) {
+        if (c->due_ms <= now_ms(c) || c->due_us <= now_us(c) || files_changed(c))
+            attempt(c);
+        else if (c->plan_is_old && failed(make_plan(c)))
+            c->due_ms = now_ms(c); /* whatever is wrong now is told by an attempt */
+    }
+    find_region(c);
     look_at_environment(c);
     int64_t next = now_ms(c) + CHAIN_LOOK_MS;
-    return c->running == NULL && c->due_ms < next ? c->due_ms : next;
+    if (c->running == NULL && !c->awaits_region && c->due_ms < next)
+        next = c->due_ms;
+    return c->plan_is_old && c->running == NULL ? now_ms(c) : next;
 }
 
 struct credential_provider *chain_provider(struct credential_chain *c)
@@ -356,5 +483,11 @@ void chain_kong_difference(const struct credential_chain *c, char *out, size_t s
 
 const char *chain_region(const struct credential_chain *c)
 {
-    return c->plan.region.len > 0 ? c->plan.region.data : "";
+    return c->region;
+}
+
+bool chain_region_awaited(const struct credential_chain *c)
+{
+    return c->o.discover_region && c->region[0] == '\0' &&
+           (c->finding != NULL || !c->region_asked);
 }

@@ -83,8 +83,8 @@ int64_t chain_tick(struct credential_chain *c);
 struct credential_provider *chain_provider(struct credential_chain *c);
 
 void chain_status(const struct credential_chain *c, struct chain_status *out);
-/* The region of the plan (the environment, the profile, the hint), else the one that was discovered;
- * "" when none is known, or not yet.  Valid until the next tick. */
+/* The region of the plan (the environment, the profile, the hint), else the one that was
+ * discovered; "" when none is known, or not yet.  Valid until the next tick. */
 const char *chain_region(const struct credential_chain *c);
 /* True while the region is being asked for: a region of "" may still become one. */
 bool chain_region_awaited(const struct credential_chain *c);

@@ -85,6 +85,8 @@ err aws_plan_environment(struct aws_planner *p, bool *found)
     if (expiration.len > 0 && !aws_timestamp_parse(expiration, &expiry_us))
         return aws_plan_wrong(p, AWS_SOURCE_ENVIRONMENT, &aws_environment_expiration_bad, "%s",
                               aws_environment_expiration_bad.text);
+    if (expiration.len > 0 && expiry_us == 0)
+        expiry_us = 1; /* 1970 is a time, and long past; 0 would say that there is no end */
     struct aws_step *step = aws_plan_add(p, AWS_STEP_STATIC);
     err e = aws_credentials_init(&step->credentials, id, secret, token, expiry_us, "environment");
     if (failed(e))
@@ -245,12 +247,14 @@ static source_plan *const sources[AWS_SOURCES] = {
 static err choose(struct aws_planner *p)
 {
     const struct aws_plan_request *r = p->request;
+    const bool named = r->profile.len > 0; /* then nothing else is meant, as in botocore */
 
     for (size_t i = 0; i < AWS_SOURCES; i++)
-        aws_plan_absent(p, (enum aws_source)i, "not asked");
+        aws_plan_absent(p, (enum aws_source)i, named ? "not asked: a profile was named"
+                                                     : "not asked");
     for (size_t i = 0; i < AWS_SOURCES; i++) {
         bool found = false;
-        if (r->only && (enum aws_source)i != r->only_this)
+        if ((r->only && (enum aws_source)i != r->only_this) || (named && i != AWS_SOURCE_PROFILE))
             continue;
         p->plan->source = (enum aws_source)i;
         TRY(sources[i](p, &found));
@@ -258,62 +262,26 @@ static err choose(struct aws_planner *p)
             continue;
         p->plan->verdicts[i].kind = AWS_VERDICT_CHOSEN;
         p->plan->verdicts[i].reason[0] = '\0';
-        for (size_t later = i + 1; later < AWS_SOURCES; later++)
+        for (size_t later = i + 1; later < AWS_SOURCES && !named; later++)
             p->plan->verdicts[later].kind = AWS_VERDICT_LATER;
         return OK;
     }
+    if (named)
+        return aws_plan_wrong(p, AWS_SOURCE_PROFILE, &aws_profile_unusable,
+                              "profile %.*s has no credentials", VIEW_ARG(r->profile));
     return fail(&aws_no_source);
 }
 
-/* The environment's value, else the profile's. */
-static struct view setting(const struct aws_planner *p, enum aws_variable variable,
-                           const char *key)
+/* Where the instance's metadata is, for the region; {NULL, 0} when it is not to be asked. */
+static struct view instance_url(struct aws_planner *p)
 {
-    struct view value = aws_environment_get(p->env, variable);
+    struct aws_plan scratch = {0};
+    struct aws_planner one = *p;
+    bool found;
 
-    if (value.len > 0)
-        return value;
-    value = aws_plan_profile_get(p, aws_plan_profile_name(p), key);
-    return value.data != NULL ? arena_copy(p->arena, value) : value;
-}
-
-static bool setting_is_true(const struct aws_planner *p, enum aws_variable variable,
-                            const char *key)
-{
-    return view_eq_nocase(setting(p, variable, key), VIEW("true"));
-}
-
-/* AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL, the profile's endpoint_url ("Service-specific endpoints"
- * of the reference guide). */
-static struct view custom_url(const struct aws_planner *p)
-{
-    struct view url = aws_environment_get(p->env, AWS_VAR_ENDPOINT_URL_STS);
-
-    if (setting_is_true(p, AWS_VAR_IGNORE_ENDPOINT_URLS, "ignore_configured_endpoint_urls"))
-        return (struct view){NULL, 0};
-    return url.len > 0 ? url : setting(p, AWS_VAR_ENDPOINT_URL, "endpoint_url");
-}
-
-static err find_sts(struct aws_planner *p)
-{
-    struct view region = aws_environment_get(p->env, AWS_VAR_REGION);
-
-    if (region.len == 0)
-        region = setting(p, AWS_VAR_DEFAULT_REGION, "region");
-    if (region.len == 0)
-        region = p->request->region_hint;
-    p->plan->region = region;
-    p->plan->ca_file = setting(p, AWS_VAR_CA_BUNDLE, "ca_bundle");
-    const struct sts_place place = {
-        .custom_url = custom_url(p),
-        .region = region,
-        .legacy = view_eq_nocase(
-            setting(p, AWS_VAR_STS_REGIONAL_ENDPOINTS, "sts_regional_endpoints"), VIEW("legacy")),
-        .fips = setting_is_true(p, AWS_VAR_USE_FIPS, "use_fips_endpoint"),
-        .dual_stack = setting_is_true(p, AWS_VAR_USE_DUALSTACK, "use_dualstack_endpoint"),
-    };
-    p->plan->sts_place = place;
-    return sts_endpoint_make(&place, p->arena, &p->plan->sts);
+    one.plan = &scratch;
+    return !failed(aws_plan_instance(&one, &found)) && found ? scratch.steps[0].url
+                                                            : (struct view){NULL, 0};
 }
 
 err aws_plan_make(const struct aws_plan_request *request, struct arena *arena,
@@ -329,15 +297,21 @@ err aws_plan_make(const struct aws_plan_request *request, struct arena *arena,
     err files = aws_plan_read_files(&p);
     p.files_wrong = failed(files);
     struct aws_verdict why = out->verdicts[AWS_SOURCE_PROFILE];
+    aws_plan_find_places(&p);
     err e = choose(&p);
     if (failed(files) && failed(e) && out->source == AWS_SOURCE_PROFILE) {
         out->verdicts[AWS_SOURCE_PROFILE] = why;
         e = files;
     }
     /* Also where no source serves: a caller's own token needs none. */
-    err sts = find_sts(&p);
+    err sts = aws_plan_find_sts(&p);
     if (!failed(e))
         e = sts;
+    out->instance_url = instance_url(&p);
+    if (!failed(e) && out->source == AWS_SOURCE_PROFILE)
+        aws_plan_warn_of_files(&p);
+    else
+        out->warning_count = 0;
     buf_clear_secure(&p.config_text);
     buf_clear_secure(&p.credentials_text);
     return e;
@@ -352,10 +326,17 @@ void aws_plan_clear(struct aws_plan *plan)
 
 void aws_plan_label(const struct aws_plan *plan, char out[AWS_CREDENTIAL_SOURCE_MAX + 1])
 {
-    bool role = plan->count > 0 && plan->steps[plan->count - 1].kind == AWS_STEP_ASSUME_ROLE;
+    const struct aws_step *first = &plan->steps[0], *last = first;
+    const char *how = "";
 
-    snprintf(out, AWS_CREDENTIAL_SOURCE_MAX + 1, "%s%s", aws_source_name(plan->source),
-             role ? "+assume_role" : "");
+    if (plan->count > 0) {
+        last = &plan->steps[plan->count - 1];
+        how = first->kind == AWS_STEP_PROCESS ? "+credential_process"
+              : first->kind == AWS_STEP_SSO   ? "+sso"
+                                              : "";
+    }
+    snprintf(out, AWS_CREDENTIAL_SOURCE_MAX + 1, "%s%s%s", aws_source_name(plan->source), how,
+             plan->count > 0 && last->kind == AWS_STEP_ASSUME_ROLE ? "+assume_role" : "");
 }
 
 /* ---- Kong's order ---- */
@@ -385,7 +366,7 @@ void aws_plan_kong_difference(const struct aws_plan_request *request, const stru
     const char *other = NULL;
 
     out[0] = '\0';
-    if (plan->source == AWS_SOURCE_ENVIRONMENT)
+    if (plan->source == AWS_SOURCE_ENVIRONMENT || request->profile.len > 0)
         return;
     if (aws_environment_get(env, AWS_VAR_AMAZON_ACCESS_KEY_ID).len > 0 &&
         aws_environment_get(env, AWS_VAR_AMAZON_SECRET_ACCESS_KEY).len > 0)
@@ -398,8 +379,8 @@ void aws_plan_kong_difference(const struct aws_plan_request *request, const stru
              plan->count == 1)
         return;
     else if (plan->source == AWS_SOURCE_PROFILE)
-        other = container ? "the container's endpoint: it does not assume a profile's role"
-                          : "another source: it does not assume a profile's role";
+        other = container ? "the container's endpoint: of a profile it reads keys only"
+                          : "another source: of a profile it reads keys only";
     if (other != NULL)
         snprintf(out, size, "Kong Gateway would have taken %s", other);
 }

@@ -106,7 +106,7 @@ struct aws_plan {
     bool dual_stack;
     struct view instance_url; /* of the instance's metadata; absent: disabled, or set up wrongly */
     struct aws_verdict verdicts[AWS_SOURCES];
-    /* What works and should not stay so: "…/credentials can be read by every user of this host". */
+    /* What works and should not stay so: "…/credentials can be read by other users …". */
     char warnings[AWS_PLAN_WARNINGS_MAX][AWS_REASON_MAX];
     size_t warning_count;
 };

@@ -33,6 +33,19 @@ err aws_plan_environment(struct aws_planner *p, bool *found) MUST_USE;
 err aws_plan_profile(struct aws_planner *p, bool *found) MUST_USE;
 err aws_plan_container(struct aws_planner *p, bool *found) MUST_USE;
 err aws_plan_instance(struct aws_planner *p, bool *found) MUST_USE;
+/* The same of one profile. */
+err aws_plan_process(struct aws_planner *p, struct view profile, bool *found) MUST_USE;
+err aws_plan_sso(struct aws_planner *p, struct view profile, bool *found) MUST_USE;
+err aws_plan_too_long(struct aws_planner *p) MUST_USE;
+
+/* The region, the CA file and the endpoints that the environment and the profile say; after the
+ * source was chosen, where STS is. */
+void aws_plan_find_places(struct aws_planner *p);
+err aws_plan_find_sts(struct aws_planner *p) MUST_USE;
+
+/* Warns when others may read or write the file; of both shared files, where they hold secrets. */
+void aws_plan_warn_of_file(struct aws_planner *p, struct view path);
+void aws_plan_warn_of_files(struct aws_planner *p);
 
 /* A fresh step at the plan's end; NULL when there are AWS_PLAN_STEPS_MAX. */
 struct aws_step *aws_plan_add(struct aws_planner *p, enum aws_step_kind kind);

@@ -98,8 +98,10 @@ err aws_plan_read_files(struct aws_planner *p)
 
 struct view aws_plan_profile_name(const struct aws_planner *p)
 {
-    struct view name = aws_environment_get(p->env, AWS_VAR_PROFILE);
+    struct view name = p->request->profile;
 
+    if (name.len == 0)
+        name = aws_environment_get(p->env, AWS_VAR_PROFILE);
     if (name.len == 0)
         name = aws_environment_get(p->env, AWS_VAR_DEFAULT_PROFILE);
     return name.len > 0 ? name : VIEW("default");
@@ -130,7 +132,7 @@ static err copy_step(struct aws_planner *p, struct view *text, struct view value
     return text->data != NULL ? OK : fail(&fault_out_of_memory);
 }
 
-static err too_long(struct aws_planner *p)
+err aws_plan_too_long(struct aws_planner *p)
 {
     return WRONG("the chain of source_profile is longer than %d", AWS_PLAN_STEPS_MAX);
 }
@@ -144,7 +146,7 @@ static err add_role(struct aws_planner *p, struct view profile, enum aws_step_ki
     uint64_t seconds = 0;
 
     if (step == NULL)
-        return too_long(p);
+        return aws_plan_too_long(p);
     if (aws_plan_profile_get(p, profile, "mfa_serial").len > 0)
         return WRONG("profile %.*s: mfa_serial asks for a code, and there is nobody to type it",
                      VIEW_ARG(profile));
@@ -176,7 +178,7 @@ static err add_keys(struct aws_planner *p, struct view profile, bool *found)
                      "not the other", VIEW_ARG(profile));
     struct aws_step *step = aws_plan_add(p, AWS_STEP_STATIC);
     if (step == NULL)
-        return too_long(p);
+        return aws_plan_too_long(p);
     err e = aws_credentials_init(&step->credentials, id, secret,
                                  aws_profile_get(f, profile, "aws_session_token"), 0, "profile");
     if (failed(e))
@@ -192,7 +194,7 @@ static err add_credential_source(struct aws_planner *p, struct view profile, str
     err e = OK;
 
     if (p->plan->count == AWS_PLAN_STEPS_MAX)
-        return too_long(p);
+        return aws_plan_too_long(p);
     if (view_is(source, "Environment"))
         e = aws_plan_environment(p, &found);
     else if (view_is(source, "EcsContainer"))
@@ -210,16 +212,13 @@ static err add_credential_source(struct aws_planner *p, struct view profile, str
                          VIEW_ARG(profile), VIEW_ARG(source));
 }
 
-/* What a profile may have that this version cannot use: said, not passed over. */
-static err check_supported(struct aws_planner *p, struct view profile)
+/* Keys, else IAM Identity Center, else a program (the order of the SDK for Go). */
+static err add_own(struct aws_planner *p, struct view profile, bool *found)
 {
-    if (aws_plan_profile_get(p, profile, "sso_session").data != NULL ||
-        aws_plan_profile_get(p, profile, "sso_start_url").data != NULL)
-        return WRONG("profile %.*s: IAM Identity Center (sso_…) is not supported yet",
-                     VIEW_ARG(profile));
-    if (aws_plan_profile_get(p, profile, "credential_process").data != NULL)
-        return WRONG("profile %.*s: credential_process is not supported yet", VIEW_ARG(profile));
-    return OK;
+    TRY(add_keys(p, profile, found));
+    if (!*found)
+        TRY(aws_plan_sso(p, profile, found));
+    return *found ? OK : aws_plan_process(p, profile, found);
 }
 
 /* A profile with a role: whose credentials assume it comes next, or is added at once. */
@@ -245,10 +244,10 @@ static err take_role(struct aws_planner *p, struct view profile, struct view *ne
     if (credential_source.len > 0)
         return add_credential_source(p, profile, credential_source);
     if (view_eq(source_profile, profile)) {
-        /* Its own keys assume its role ("source_profile" of the reference guide). */
-        TRY(add_keys(p, profile, found));
+        /* Its own credentials assume its role ("source_profile" of the reference guide). */
+        TRY(add_own(p, profile, found));
         return *found ? OK : WRONG("profile %.*s: source_profile names itself, and there are no "
-                                   "keys in it", VIEW_ARG(profile));
+                                   "credentials in it", VIEW_ARG(profile));
     }
     *next = source_profile;
     return OK;
@@ -264,14 +263,13 @@ static err take_profile(struct aws_planner *p, struct walk *w, struct view profi
                          VIEW_ARG(profile));
     }
     if (w->depth == AWS_PLAN_STEPS_MAX)
-        return too_long(p);
+        return aws_plan_too_long(p);
     w->seen[w->depth++] = profile;
     if (aws_plan_profile_get(p, profile, "role_arn").len > 0)
         return take_role(p, profile, next, found);
     if (aws_plan_profile_get(p, profile, "web_identity_token_file").len > 0)
         return WRONG("profile %.*s: web_identity_token_file needs role_arn", VIEW_ARG(profile));
-    TRY(add_keys(p, profile, found));
-    return *found ? OK : check_supported(p, profile);
+    return add_own(p, profile, found);
 }
 
 static void turn_round(struct aws_plan *plan)
@@ -291,7 +289,8 @@ static bool exists(const struct aws_planner *p, struct view profile)
 err aws_plan_profile(struct aws_planner *p, bool *found)
 {
     struct view name = aws_plan_profile_name(p), profile = name, next;
-    bool named = aws_environment_get(p->env, AWS_VAR_PROFILE).len > 0 ||
+    bool named = p->request->profile.len > 0 ||
+                 aws_environment_get(p->env, AWS_VAR_PROFILE).len > 0 ||
                  aws_environment_get(p->env, AWS_VAR_DEFAULT_PROFILE).len > 0;
     struct walk w = {0};
 
@@ -324,4 +323,21 @@ err aws_plan_profile(struct aws_planner *p, bool *found)
     }
     turn_round(p->plan);
     return copy_step(p, &p->plan->profile, name);
+}
+
+static bool has_secret(const struct aws_profile_file *f)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        if (view_eq_nocase(f->entries[i].key, VIEW("aws_secret_access_key")))
+            return true;
+    }
+    return false;
+}
+
+void aws_plan_warn_of_files(struct aws_planner *p)
+{
+    if (has_secret(&p->credentials))
+        aws_plan_warn_of_file(p, p->plan->credentials_file);
+    if (has_secret(&p->config))
+        aws_plan_warn_of_file(p, p->plan->config_file);
 }

@@ -28,9 +28,9 @@ extern const struct fault process_bad_version; /* another Version than 1 */
 
 /*
  * The words of the command line.  No shell: blanks part words; '…' is taken as it stands; within
- * "…" a '\' stands for itself unless '"' or '\' follows; outside quotes '\' takes the next character
- * as it stands.  That is the rule of the AWS CLI and of botocore (Python's shlex.split).  No
- * variable, no '~' and no '*' is replaced.  The words live in the arena.
+ * "…" a '\' stands for itself unless '"' or '\' follows; outside quotes '\' takes the next
+ * character as it stands.  That is the rule of the AWS CLI and of botocore (Python's shlex.split).
+ * No variable, no '~' and no '*' is replaced.  The words live in the arena.
  */
 err process_split(struct arena *arena, struct view command, struct view words[PROCESS_WORDS_MAX],
                   size_t *count) MUST_USE;

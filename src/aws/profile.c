@@ -7,11 +7,13 @@ struct parser {
     struct arena *arena;
     struct aws_profile_file *file;
     enum aws_profile_kind kind;
+    enum aws_section section;
     struct view profile; /* {NULL, 0}: settings are passed over */
     bool in_section;
     bool prefixed;
     bool have_key;
     size_t key_indent;
+    struct view block; /* the key without a value whose block follows */
 };
 
 static bool blank(char c)
@@ -34,7 +36,7 @@ static struct view without_comment(struct view v)
     return v;
 }
 
-static err add(struct parser *p, struct view key, struct view value)
+static err add(struct parser *p, struct view service, struct view key, struct view value)
 {
     struct aws_profile_file *f = p->file;
 
@@ -50,7 +52,14 @@ static err add(struct parser *p, struct view key, struct view value)
         f->entries = more;
         f->capacity = capacity;
     }
-    f->entries[f->count++] = (struct aws_profile_entry){p->profile, key, value, p->prefixed};
+    f->entries[f->count++] = (struct aws_profile_entry){
+        .section = p->section,
+        .profile = p->profile,
+        .service = service,
+        .key = key,
+        .value = value,
+        .prefixed = p->prefixed,
+    };
     return OK;
 }
 
@@ -61,17 +70,34 @@ static struct view unquoted(struct view v)
     return v;
 }
 
-/* The profile that a section's title names, or {NULL, 0} when it is of another kind. */
+/* What follows the word and a blank in the title; false when it does not begin so. */
+static bool after_word(struct view title, struct view word, struct view *rest)
+{
+    if (!view_starts_with(title, word) || title.len == word.len || !blank(title.data[word.len]))
+        return false;
+    *rest = unquoted(view_trim(view_from(title, word.len)));
+    return true;
+}
+
+/* The profile or section that a title names, or {NULL, 0} when it is of another kind. */
 static struct view profile_of(struct parser *p, struct view title)
 {
-    static const struct view word = {"profile", 7};
-    bool has_word = view_starts_with(title, word) && title.len > 7 && blank(title.data[7]);
+    struct view rest;
 
-    p->prefixed = has_word;
+    p->section = AWS_SECTION_PROFILE;
+    p->prefixed = after_word(title, VIEW("profile"), &rest);
     if (p->kind == AWS_PROFILE_CREDENTIALS)
-        return has_word ? (struct view){NULL, 0} : unquoted(title);
-    if (has_word)
-        return unquoted(view_trim(view_from(title, 7)));
+        return p->prefixed ? (struct view){NULL, 0} : unquoted(title);
+    if (p->prefixed)
+        return rest;
+    if (after_word(title, VIEW("sso-session"), &rest)) {
+        p->section = AWS_SECTION_SSO_SESSION;
+        return rest;
+    }
+    if (after_word(title, VIEW("services"), &rest)) {
+        p->section = AWS_SECTION_SERVICES;
+        return rest;
+    }
     return view_is(title, "default") ? title : (struct view){NULL, 0};
 }
 
@@ -87,11 +113,13 @@ static err take_section(struct parser *p, struct view line)
         return fail(&aws_profile_syntax);
     p->in_section = true;
     p->have_key = false;
+    p->block = (struct view){NULL, 0};
     p->profile = profile_of(p, view_trim(title));
     if (p->profile.len == 0)
         p->profile = (struct view){NULL, 0};
     /* An entry without a key says that the section is there. */
-    return p->profile.data == NULL ? OK : add(p, (struct view){NULL, 0}, (struct view){NULL, 0});
+    const struct view none = {NULL, 0};
+    return p->profile.data == NULL ? OK : add(p, none, none, none);
 }
 
 static err take_setting(struct parser *p, struct view line, size_t indent)
@@ -101,11 +129,26 @@ static err take_setting(struct parser *p, struct view line, size_t indent)
     key = view_trim(key);
     if (value.data == NULL || key.len == 0 || !p->in_section)
         return fail(&aws_profile_syntax);
+    value = view_trim(without_comment(value));
     p->have_key = true;
     p->key_indent = indent;
+    p->block = value.len == 0 ? key : (struct view){NULL, 0};
     if (p->profile.data == NULL)
         return OK;
-    return add(p, key, view_trim(without_comment(value)));
+    return add(p, (struct view){NULL, 0}, key, value);
+}
+
+/* A line within the block of the key before it. */
+static err take_nested(struct parser *p, struct view line)
+{
+    struct view key, value = view_cut(line, '=', &key);
+
+    key = view_trim(key);
+    if (p->profile.data == NULL || p->section != AWS_SECTION_SERVICES || p->block.data == NULL)
+        return OK;
+    if (value.data == NULL || key.len == 0)
+        return fail(&aws_profile_syntax);
+    return add(p, p->block, key, view_trim(without_comment(value)));
 }
 
 static err take_line(struct parser *p, struct view line)
@@ -118,7 +161,7 @@ static err take_line(struct parser *p, struct view line)
     if (text.len == 0 || comment(text.data[0]))
         return OK;
     if (p->have_key && indent > p->key_indent)
-        return OK;
+        return take_nested(p, text);
     return text.data[0] == '[' ? take_section(p, text) : take_setting(p, text, indent);
 }
 
@@ -141,31 +184,61 @@ err aws_profile_parse(struct arena *arena, struct view text, enum aws_profile_ki
     return OK;
 }
 
-bool aws_profile_exists(const struct aws_profile_file *file, struct view profile)
+static bool is_of(const struct aws_profile_entry *e, enum aws_section section, struct view name)
+{
+    return e->section == section && view_eq(e->profile, name);
+}
+
+bool aws_section_exists(const struct aws_profile_file *file, enum aws_section section,
+                        struct view name)
 {
     for (size_t i = 0; i < file->count; i++) {
-        if (view_eq(file->entries[i].profile, profile))
+        if (is_of(&file->entries[i], section, name))
             return true;
     }
     return false;
 }
 
-struct view aws_profile_get(const struct aws_profile_file *file, struct view profile,
-                            const char *key)
+bool aws_profile_exists(const struct aws_profile_file *file, struct view profile)
+{
+    return aws_section_exists(file, AWS_SECTION_PROFILE, profile);
+}
+
+/* The last one given; prefixed ones only where there are such. */
+static struct view last_value(const struct aws_profile_file *file, enum aws_section section,
+                              struct view name, struct view service, const char *key)
 {
     const struct aws_profile_entry *best = NULL;
     bool any_prefixed = false;
 
     for (size_t i = 0; i < file->count; i++) {
         const struct aws_profile_entry *e = &file->entries[i];
-        if (view_eq(e->profile, profile) && e->prefixed)
+        if (is_of(e, section, name) && e->prefixed)
             any_prefixed = true;
     }
     for (size_t i = 0; i < file->count; i++) {
         const struct aws_profile_entry *e = &file->entries[i];
-        if (e->key.data != NULL && e->prefixed == any_prefixed && view_eq(e->profile, profile) &&
-            view_eq_nocase(e->key, view_str(key)))
+        if (e->key.data != NULL && e->prefixed == any_prefixed && is_of(e, section, name) &&
+            view_eq_nocase(e->service, service) && view_eq_nocase(e->key, view_str(key)))
             best = e;
     }
     return best != NULL && best->value.len > 0 ? best->value : (struct view){NULL, 0};
+}
+
+struct view aws_profile_get(const struct aws_profile_file *file, struct view profile,
+                            const char *key)
+{
+    return last_value(file, AWS_SECTION_PROFILE, profile, (struct view){NULL, 0}, key);
+}
+
+struct view aws_sso_session_get(const struct aws_profile_file *file, struct view session,
+                                const char *key)
+{
+    return last_value(file, AWS_SECTION_SSO_SESSION, session, (struct view){NULL, 0}, key);
+}
+
+struct view aws_services_get(const struct aws_profile_file *file, struct view name,
+                             const char *service, const char *key)
+{
+    return last_value(file, AWS_SECTION_SERVICES, name, view_str(service), key);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "aws/metadata.h"
+#include "aws/retrieval_internal.h"
 #include "aws/sts.h"
 #include "base/buf.h"
 #include "base/log.h"
@@ -24,28 +25,13 @@ const struct fault retrieval_no_session = {
     "(AWS_EC2_METADATA_V1_DISABLED=false would allow it)",
     NULL, 503};
 
-enum { TOKEN_FILE_MAX = 32 * 1024, URL_MAX_BYTES = 4096, ROLE_NAME_MAX = 256 };
+enum { TOKEN_FILE_MAX = 32 * 1024, URL_MAX_BYTES = 4096 };
 
-/* EC2: PUT …/token ─► GET …/security-credentials/ ─► GET …/security-credentials/ROLE */
-enum instance_stage { INSTANCE_SESSION, INSTANCE_ROLE, INSTANCE_CREDENTIALS };
-
-struct retrieval {
-    struct retrieval_options o; /* done is NULL once abandoned */
-    struct retrieval **slot;
-    size_t at;                  /* the step under way */
-    struct aws_credentials held; /* of the steps before */
-    char label[AWS_CREDENTIAL_SOURCE_MAX + 1];
-    char detail[RETRIEVAL_DETAIL_MAX];
-    enum instance_stage stage;
-    struct secret session; /* of the instance's metadata service; absent with version 1 */
-    char role[ROLE_NAME_MAX + 1];
-    bool in_flight;
-};
-
-static void retrieval_free(struct retrieval *r)
+void retrieval_free(struct retrieval *r)
 {
     aws_credentials_clear(&r->held);
     secret_clear(&r->session);
+    sso_token_clear(&r->sso);
     free(r);
 }
 
@@ -65,8 +51,7 @@ static void finish(struct retrieval *r, err e)
     done(arg, e, detail, failed(e) ? NULL : &credentials);
 }
 
-PRINTF_LIKE(2, 3)
-static void say(struct retrieval *r, const char *format, ...)
+void retrieval_say(struct retrieval *r, const char *format, ...)
 {
     va_list args;
 
@@ -75,14 +60,11 @@ static void say(struct retrieval *r, const char *format, ...)
     va_end(args);
 }
 
-static int64_t now_us(const struct retrieval *r)
+void retrieval_hold(struct retrieval *r, struct aws_credentials *fresh)
 {
-    return clock_wall_us(r->o.clock);
-}
-
-static const struct aws_step *step_of(const struct retrieval *r)
-{
-    return &r->o.plan->steps[r->at];
+    aws_credentials_clear(&r->held);
+    r->held = *fresh;
+    *fresh = (struct aws_credentials){0};
 }
 
 static void on_answer(void *arg, err e, const char *detail, const struct fetch_response *response);
@@ -91,7 +73,7 @@ static void on_answer(void *arg, err e, const char *detail, const struct fetch_r
 static err read_token(struct retrieval *r, struct view path, struct buf *out, struct view *token)
 {
     if (!aws_read_file(path, TOKEN_FILE_MAX, out)) {
-        say(r, "%.*s: %s", VIEW_ARG(path), strerror(errno));
+        retrieval_say(r, "%.*s: %s", VIEW_ARG(path), strerror(errno));
         return fail(&retrieval_token_unreadable);
     }
     *token = buf_view(out);
@@ -104,7 +86,7 @@ static err read_token(struct retrieval *r, struct view path, struct buf *out, st
     }
     if (token->len > 0)
         return OK;
-    say(r, "%.*s", VIEW_ARG(path));
+    retrieval_say(r, "%.*s", VIEW_ARG(path));
     return fail(&retrieval_token_malformed);
 }
 
@@ -116,8 +98,8 @@ static err send_to_sts(struct retrieval *r, const struct sts_call *call)
     const bool is_signed = call->action == STS_ASSUME_ROLE;
 
     r->in_flight = true;
-    err e = sts_send(r->o.fetcher, &plan->sts, call, is_signed ? &r->held : NULL, now_us(r),
-                     plan->ca_file, on_answer, r);
+    err e = sts_send(r->o.fetcher, &plan->sts, call, is_signed ? &r->held : NULL,
+                     retrieval_now_us(r), plan->ca_file, on_answer, r);
     if (failed(e))
         r->in_flight = false;
     return e;
@@ -125,7 +107,7 @@ static err send_to_sts(struct retrieval *r, const struct sts_call *call)
 
 static err begin_role(struct retrieval *r)
 {
-    const struct aws_step *s = step_of(r);
+    const struct aws_step *s = retrieval_step(r);
     const struct sts_call call = {
         .action = STS_ASSUME_ROLE,
         .role_arn = s->role_arn,
@@ -138,7 +120,7 @@ static err begin_role(struct retrieval *r)
 
 static err begin_web_identity(struct retrieval *r)
 {
-    const struct aws_step *s = step_of(r);
+    const struct aws_step *s = retrieval_step(r);
     struct sts_call call = {
         .action = STS_ASSUME_ROLE_WITH_WEB_IDENTITY,
         .role_arn = s->role_arn,
@@ -150,7 +132,7 @@ static err begin_web_identity(struct retrieval *r)
     buf_init(&text, TOKEN_FILE_MAX + 8192);
     err e = read_token(r, s->token_file, &text, &call.web_identity_token);
     if (!failed(e) && call.web_identity_token.len > STS_WEB_TOKEN_MAX) {
-        say(r, "%.*s is longer than STS takes", VIEW_ARG(s->token_file));
+        retrieval_say(r, "%.*s is longer than STS takes", VIEW_ARG(s->token_file));
         e = fail(&retrieval_token_malformed);
     }
     if (!failed(e))
@@ -161,7 +143,7 @@ static err begin_web_identity(struct retrieval *r)
 
 static err take_sts(struct retrieval *r, const struct fetch_response *response)
 {
-    const struct aws_step *s = step_of(r);
+    const struct aws_step *s = retrieval_step(r);
     const enum sts_action action = s->kind == AWS_STEP_ASSUME_ROLE
                                        ? STS_ASSUME_ROLE
                                        : STS_ASSUME_ROLE_WITH_WEB_IDENTITY;
@@ -170,38 +152,46 @@ static err take_sts(struct retrieval *r, const struct fetch_response *response)
     if (response->status != 200) {
         char why[200];
         sts_describe_error(response->body, why, sizeof why);
-        say(r, "STS, role %.*s: status %d %s", VIEW_ARG(s->role_arn), response->status, why);
+        retrieval_say(r, "STS, role %.*s: status %d %s", VIEW_ARG(s->role_arn), response->status,
+                      why);
         return fail(&retrieval_status);
     }
-    say(r, "STS, role %.*s", VIEW_ARG(s->role_arn));
-    TRY(sts_read_credentials(response->body, action, now_us(r), r->label, &fresh));
-    aws_credentials_clear(&r->held);
-    r->held = fresh;
+    retrieval_say(r, "STS, role %.*s", VIEW_ARG(s->role_arn));
+    TRY(sts_read_credentials(response->body, action, retrieval_now_us(r), r->label, &fresh));
+    retrieval_hold(r, &fresh);
     return OK;
 }
 
 /* ---- The container's endpoint ---- */
 
-static void get(struct retrieval *r, struct view method, struct view url,
-                const struct fetch_header *headers, size_t count, int64_t timeout_ms)
+void retrieval_fetch(struct retrieval *r, const struct retrieval_ask *ask)
 {
     const struct fetch_request request = {
-        .method = method,
-        .url = url,
-        .headers = headers,
-        .header_count = count,
+        .method = ask->method,
+        .url = ask->url,
+        .headers = ask->headers,
+        .header_count = ask->header_count,
+        .body = ask->body,
         .ca_file = r->o.plan->ca_file,
-        .timeout_ms = timeout_ms,
+        .timeout_ms = ask->timeout_ms,
         .max_bytes = METADATA_ANSWER_MAX_BYTES,
     };
     r->in_flight = true;
     r->o.fetcher->start(r->o.fetcher, &request, on_answer, r);
 }
 
+static void get(struct retrieval *r, struct view method, struct view url,
+                const struct fetch_header *headers, size_t count, int64_t timeout_ms)
+{
+    const struct retrieval_ask ask = {method, url, headers, count, {NULL, 0}, timeout_ms};
+
+    retrieval_fetch(r, &ask);
+}
+
 /* The token of the file goes before that of the variable; there may be none. */
 static err begin_container(struct retrieval *r)
 {
-    const struct aws_step *s = step_of(r);
+    const struct aws_step *s = retrieval_step(r);
     struct view token = aws_environment_get(r->o.environment, AWS_VAR_CONTAINER_TOKEN);
     struct buf text;
     err e = OK;
@@ -226,14 +216,14 @@ static err take_json(struct retrieval *r, const struct fetch_response *response)
     struct aws_credentials fresh;
     char why[160];
 
-    err e = metadata_read_credentials(response->body, now_us(r), r->label, &fresh, why,
+    err e = metadata_read_credentials(response->body, retrieval_now_us(r), r->label, &fresh, why,
                                       sizeof why);
     if (failed(e)) {
-        say(r, "%.*s%s%s", VIEW_ARG(step_of(r)->url), why[0] != '\0' ? ": " : "", why);
+        retrieval_say(r, "%.*s%s%s", VIEW_ARG(retrieval_step(r)->url), why[0] != '\0' ? ": " : "",
+                      why);
         return e;
     }
-    aws_credentials_clear(&r->held);
-    r->held = fresh;
+    retrieval_hold(r, &fresh);
     return OK;
 }
 
@@ -244,7 +234,7 @@ static err take_container(struct retrieval *r, const struct fetch_response *resp
     if (response->status == 200)
         return take_json(r, response);
     metadata_describe_error(response->body, why, sizeof why);
-    say(r, "%.*s: status %d %s", VIEW_ARG(step_of(r)->url), response->status, why);
+    retrieval_say(r, "%.*s: status %d %s", VIEW_ARG(retrieval_step(r)->url), response->status, why);
     return fail(&retrieval_status);
 }
 
@@ -255,7 +245,7 @@ static err take_container(struct retrieval *r, const struct fetch_response *resp
 static err ask_instance(struct retrieval *r)
 {
     char url[URL_MAX_BYTES];
-    struct view base = step_of(r)->url;
+    struct view base = retrieval_step(r)->url;
     const struct fetch_header lifetime = {VIEW("X-aws-ec2-metadata-token-ttl-seconds"),
                                           VIEW("21600")};
     const struct fetch_header session = {VIEW("X-aws-ec2-metadata-token"),
@@ -290,7 +280,7 @@ static bool is_plain(struct view text, size_t max)
 static err take_session(struct retrieval *r, const struct fetch_response *response)
 {
     if (!is_plain(response->body, 4096)) {
-        say(r, "%.*s: no token", VIEW_ARG(step_of(r)->url));
+        retrieval_say(r, "%.*s: no token", VIEW_ARG(retrieval_step(r)->url));
         return fail(&metadata_malformed);
     }
     return secret_init(&r->session, response->body) ? OK : fail(&fault_out_of_memory);
@@ -310,8 +300,8 @@ static err take_role_name(struct retrieval *r, const struct fetch_response *resp
         if (!word && memchr("+=,.@_-", c, 7) == NULL)
             name.len = 0;
     }
-    if (name.len == 0 || name.len > ROLE_NAME_MAX) {
-        say(r, "%.*s: no role's name", VIEW_ARG(step_of(r)->url));
+    if (name.len == 0 || name.len > RETRIEVAL_ROLE_NAME_MAX) {
+        retrieval_say(r, "%.*s: no role's name", VIEW_ARG(retrieval_step(r)->url));
         return fail(&metadata_malformed);
     }
     memcpy(r->role, name.data, name.len);
@@ -325,16 +315,16 @@ static err take_instance(struct retrieval *r, const struct fetch_response *respo
     const int status = response->status;
 
     *more = false;
-    if (r->stage == INSTANCE_SESSION && status != 200 && !step_of(r)->allow_v1) {
-        say(r, "%.*s: status %d", VIEW_ARG(step_of(r)->url), status);
+    if (r->stage == INSTANCE_SESSION && status != 200 && !retrieval_step(r)->allow_v1) {
+        retrieval_say(r, "%.*s: status %d", VIEW_ARG(retrieval_step(r)->url), status);
         return fail(status >= 500 ? &retrieval_status : &retrieval_no_session);
     }
     if (r->stage == INSTANCE_ROLE && status == 404) {
-        say(r, "%.*s", VIEW_ARG(step_of(r)->url));
+        retrieval_say(r, "%.*s", VIEW_ARG(retrieval_step(r)->url));
         return fail(&retrieval_no_instance_role);
     }
     if (r->stage != INSTANCE_SESSION && status != 200) {
-        say(r, "%.*s: status %d", VIEW_ARG(step_of(r)->url), status);
+        retrieval_say(r, "%.*s: status %d", VIEW_ARG(retrieval_step(r)->url), status);
         return fail(&retrieval_status);
     }
     if (r->stage == INSTANCE_CREDENTIALS)
@@ -352,7 +342,7 @@ static err take_instance(struct retrieval *r, const struct fetch_response *respo
 
 static err begin(struct retrieval *r)
 {
-    switch (step_of(r)->kind) {
+    switch (retrieval_step(r)->kind) {
     case AWS_STEP_STATIC:
         return OK;
     case AWS_STEP_WEB_IDENTITY:
@@ -364,17 +354,18 @@ static err begin(struct retrieval *r)
     case AWS_STEP_ASSUME_ROLE:
         return begin_role(r);
     case AWS_STEP_PROCESS:
+        return retrieval_begin_process(r);
     case AWS_STEP_SSO:
-        break; /* no plan has them yet */
+        return retrieval_begin_sso(r);
     }
     panic("an unknown step to AWS credentials");
 }
 
 static err take_static(struct retrieval *r)
 {
-    const struct aws_credentials *c = &step_of(r)->credentials;
+    const struct aws_credentials *c = &retrieval_step(r)->credentials;
 
-    if (c->expiry_us != 0 && c->expiry_us <= now_us(r))
+    if (c->expiry_us != 0 && c->expiry_us <= retrieval_now_us(r))
         return fail(&aws_credentials_expired);
     aws_credentials_clear(&r->held);
     return aws_credentials_init(&r->held, view_str(c->access_key_id),
@@ -400,16 +391,28 @@ static void run(struct retrieval *r)
     finish(r, OK);
 }
 
+void retrieval_next(struct retrieval *r, err e)
+{
+    if (failed(e)) {
+        finish(r, e);
+        return;
+    }
+    r->at++;
+    run(r);
+}
+
 /* *more when another exchange of the same step has begun. */
 static err take(struct retrieval *r, const struct fetch_response *response, bool *more)
 {
     *more = false;
     r->detail[0] = '\0';
-    switch (step_of(r)->kind) {
+    switch (retrieval_step(r)->kind) {
     case AWS_STEP_CONTAINER:
         return take_container(r, response);
     case AWS_STEP_INSTANCE:
         return take_instance(r, response, more);
+    case AWS_STEP_SSO:
+        return retrieval_take_sso(r, response, more);
     default:
         return take_sts(r, response);
     }
@@ -417,10 +420,10 @@ static err take(struct retrieval *r, const struct fetch_response *response, bool
 
 static void describe_failure(struct retrieval *r, const char *detail)
 {
-    const struct aws_step *s = step_of(r);
+    const struct aws_step *s = retrieval_step(r);
     bool sts = s->kind == AWS_STEP_ASSUME_ROLE || s->kind == AWS_STEP_WEB_IDENTITY;
 
-    say(r, "%.*s: %s", VIEW_ARG(sts ? r->o.plan->sts.url : s->url),
+    retrieval_say(r, "%.*s: %s", VIEW_ARG(sts ? r->o.plan->sts.url : s->url),
         detail != NULL ? detail : "no answer");
 }
 
@@ -429,30 +432,26 @@ static void on_answer(void *arg, err e, const char *detail, const struct fetch_r
     /* Version 1, where it is allowed, also when nobody answers for version 2 (old proxies). */
     static const struct fetch_response nothing = {.status = 404, .max_age_s = -1};
     struct retrieval *r = arg;
-    bool more;
+    bool more = false;
 
     r->in_flight = false;
     if (r->o.done == NULL) {
         retrieval_free(r);
         return;
     }
-    if (failed(e) && step_of(r)->kind == AWS_STEP_INSTANCE && r->stage == INSTANCE_SESSION &&
-        step_of(r)->allow_v1) {
+    if (failed(e) && retrieval_step(r)->kind == AWS_STEP_INSTANCE && r->stage == INSTANCE_SESSION &&
+        retrieval_step(r)->allow_v1) {
         response = &nothing;
         e = OK;
     }
-    if (failed(e)) {
+    if (failed(e) && retrieval_step(r)->kind == AWS_STEP_SSO)
+        e = retrieval_sso_unanswered(r, e, detail != NULL ? detail : "no answer", &more);
+    else if (failed(e))
         describe_failure(r, detail);
-        finish(r, e);
-        return;
-    }
-    e = take(r, response, &more);
-    if (failed(e)) {
-        finish(r, e);
-    } else if (!more) {
-        r->at++;
-        run(r);
-    }
+    else
+        e = take(r, response, &more);
+    if (failed(e) || !more)
+        retrieval_next(r, e);
 }
 
 err retrieval_start(const struct retrieval_options *options, struct retrieval **slot)

@@ -9,6 +9,7 @@
 
 #include "aws/plan.h"
 #include "base/fetch.h"
+#include "base/run.h"
 #include "base/time.h"
 
 enum {
@@ -27,6 +28,7 @@ typedef void retrieval_done(void *arg, err e, const char *detail,
 
 struct retrieval_options {
     struct fetcher *fetcher;
+    struct runner *runner; /* NULL: a step of credential_process fails */
     const struct clock *clock;
     const struct aws_environment *environment; /* the container's token */
     const struct aws_plan *plan;               /* these outlive the run, unless it is abandoned */
@@ -38,6 +40,8 @@ extern const struct fault retrieval_status;             /* another status than 2
 extern const struct fault retrieval_token_unreadable;   /* a token file: why is in the detail */
 extern const struct fault retrieval_token_malformed;    /* empty, or with a line end within */
 extern const struct fault retrieval_no_instance_role;   /* the instance has no role */
+extern const struct fault retrieval_no_runner;          /* no runner was given */
+extern const struct fault retrieval_process_failed;     /* exit status or signal: in the detail */
 extern const struct fault retrieval_no_session;         /* IMDSv2 refused; v1 is not allowed */
 
 /* fault_out_of_memory, and done is not called; else it is.  *slot is the run as long as it goes on,

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/secret.h"
+
 struct arena_block {
     struct arena_block *next;
     size_t used;
@@ -41,6 +43,13 @@ void arena_clear(struct arena *a)
         free(b);
     }
     a->total_bytes = 0;
+}
+
+void arena_clear_secure(struct arena *a)
+{
+    for (struct arena_block *b = a->blocks; b != NULL; b = b->next)
+        secret_wipe(b->bytes, b->used);
+    arena_clear(a);
 }
 
 void arena_reset(struct arena *a)

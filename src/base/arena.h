@@ -27,6 +27,8 @@ struct arena {
 /* Blocks of block_bytes (a larger request gets its own), max_bytes in all.  Allocates nothing. */
 void arena_init(struct arena *a, size_t block_bytes, size_t max_bytes);
 void arena_clear(struct arena *a);
+/* The same, wiping what was there first.  (arena_reset wipes nothing.) */
+void arena_clear_secure(struct arena *a);
 void arena_reset(struct arena *a);
 
 /* Uninitialised, or zeroed; NULL when the maximum is met or there is no memory. */

@@ -13,7 +13,7 @@
 
 /* Everything is copied before `start` returns. */
 struct run_request {
-    const struct view *words; /* the program (looked up in PATH when it has no '/'), its arguments */
+    const struct view *words; /* the program (in PATH when it has no '/'), its arguments */
     size_t count;             /* at least 1 */
     int64_t timeout_ms;       /* for the whole run; then the program's process group is killed */
     size_t max_bytes;         /* of standard output; more is an error */

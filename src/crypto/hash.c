@@ -61,6 +61,12 @@ static void end(EVP_MD_CTX *ctx, uint8_t out[SHA256_BYTES])
     ENSURE(EVP_DigestFinal_ex(ctx, out, NULL) == 1);
 }
 
+void sha1(struct view data, uint8_t out[SHA1_BYTES])
+{
+    ENSURE(EVP_Q_digest(NULL, "SHA1", NULL, data.len > 0 ? data.data : "", data.len, out, NULL) ==
+           1);
+}
+
 void sha256(struct view data, uint8_t out[SHA256_BYTES])
 {
     EVP_MD_CTX *ctx = scratch_context();

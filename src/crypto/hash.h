@@ -14,7 +14,10 @@
 
 #include "base/view.h"
 
-enum { SHA256_BYTES = 32 };
+enum { SHA256_BYTES = 32, SHA1_BYTES = 20 };
+
+/* For names that others make of it (the cached tokens of the AWS SDKs); never for security. */
+void sha1(struct view data, uint8_t out[SHA1_BYTES]);
 
 /* One shot. */
 void sha256(struct view data, uint8_t out[SHA256_BYTES]);

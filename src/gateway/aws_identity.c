@@ -208,6 +208,7 @@ static void begin(struct control *c, const struct endpoint *e)
 {
     const struct chain_options options = {
         .fetcher = net_fetcher_base(c->fetcher),
+        .runner = net_runner_base(c->runner),
         .clock = &system_clock,
         .lookup = getenv,
         .region_hint = e->iam_auth.region,

@@ -137,6 +137,14 @@ static bool load(struct control *c, const char *cause, bool at_start)
 
 static void reload_certificate(struct control *c);
 
+static void say_of_environment(const struct control *c)
+{
+    if (c->chain != NULL && chain_plan(c->chain)->source == AWS_SOURCE_ENVIRONMENT)
+        log_notice("aws_environment_kept",
+                   "the AWS credentials of the environment were read at start and stay: "
+                   "others need a new start");
+}
+
 bool control_reload(struct control *c, const char *cause)
 {
     bool good = load(c, cause, false);
@@ -145,6 +153,7 @@ bool control_reload(struct control *c, const char *cause)
         reload_certificate(c);
         log_notice("configuration_loaded", "the configuration was loaded and is served",
                    LOG_STR("cause", cause), LOG_INT("routes", (int64_t)c->snapshot->route_count));
+        say_of_environment(c);
     } else {
         log_error("configuration_refused",
                   "the configuration has mistakes; the one before goes on being served",
@@ -391,7 +400,9 @@ static bool open_sources(struct control *c)
         return false;
     }
     c->fetcher = net_fetcher_new(&c->loop);
-    if (c->fetcher == NULL)
+    if (c->fetcher != NULL)
+        c->runner = net_runner_new(&c->loop);
+    if (c->runner == NULL)
         return false;
     with_fetcher.fetcher = net_fetcher_base(c->fetcher);
     return !failed(key_refresher_new(&with_fetcher, &c->refresher));
@@ -518,6 +529,7 @@ static void close_handles(struct control *c)
     aws_identity_close_handles(c);
     mailbox_close(&c->mailbox);
     net_fetcher_close(c->fetcher, on_fetcher_closed, NULL);
+    net_runner_close(c->runner, NULL, NULL);
     if (c->end != NULL)
         c->end(c->end_arg);
     uv_run(&c->loop, UV_RUN_DEFAULT);

@@ -14,6 +14,7 @@
 #include "gateway/worker.h"
 #include "identity/key_refresher.h"
 #include "net/fetch.h"
+#include "net/run.h"
 
 struct upstream;
 
@@ -39,6 +40,7 @@ struct control {
     char rds_bundle[4096]; /* node.rds_ca_bundle */
     struct audit_writer *audit;
     struct net_fetcher *fetcher;
+    struct net_runner *runner; /* of credential_process */
     struct key_refresher *refresher;
     struct credential_chain *chain; /* NULL: no service logs in by IAM */
     struct credential_provider *credentials; /* the chain's */

@@ -314,7 +314,7 @@ static void a_profile_that_cannot_work_says_why(void **state)
          "source_profile = default\n", "comes back to itself"},
         {"[default]\nrole_arn = r\nsource_profile = a\n[profile a]\nregion = x\n",
          "profile a has no credentials"},
-        {"[default]\nrole_arn = r\nsource_profile = default\n", "no keys in it"},
+        {"[default]\nrole_arn = r\nsource_profile = default\n", "no credentials in it"},
         {"[default]\nrole_arn = r\ncredential_source = Environment\n", "nothing is configured"},
         {"[default]\nrole_arn = r\ncredential_source = Moon\n", "must be Environment"},
         {"[default]\nrole_arn = r\nsource_profile = a\nmfa_serial = m\n", "nobody to type it"},
@@ -322,8 +322,16 @@ static void a_profile_that_cannot_work_says_why(void **state)
         {"[default]\nweb_identity_token_file = f\n", "needs role_arn"},
         {"[default]\naws_access_key_id = A\n", "has one of"},
         {"[default]\naws_access_key_id = A B\naws_secret_access_key = s\n", "a blank"},
-        {"[default]\nsso_session = s\n", "not supported yet"},
-        {"[default]\ncredential_process = p\n", "not supported yet"},
+        {"[default]\nsso_session = s\n", "there is no [sso-session s]"},
+        {"[default]\nsso_start_url = u\n", "sso_region is missing"},
+        {"[default]\nsso_session = s\nsso_region = eu-west-1\n[sso-session s]\n"
+         "sso_region = eu-west-2\n", "sso_region is not that of its sso_session"},
+        {"[default]\nsso_session = s\nsso_account_id = 1\n[sso-session s]\n"
+         "sso_region = eu-west-1\nsso_start_url = u\n", "sso_role_name is missing"},
+        {"[default]\nsso_start_url = u\nsso_region = x/y\nsso_account_id = 1\n"
+         "sso_role_name = r\n", "sso_region is no region"},
+        {"[default]\nsso_start_url = u\nsso_region = eu-west-1\nsso_account_id = 1\n"
+         "sso_role_name = r\n", "HOME is not set"},
     };
     struct bed *b = *state;
 
