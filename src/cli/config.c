@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/node.h"
 #include "config/config.h"
+#include "config/node_text.h"
 #include "config/schema.h"
 #include "gateway/snapshot.h"
 
@@ -61,61 +62,6 @@ static int schema(const char *which)
 
 /* ---- show ---- */
 
-/* A '#' after a blank would begin a comment. */
-static void add_escaped(struct buf *b, struct view v)
-{
-    for (size_t i = 0; i < v.len; i++) {
-        if (v.data[i] == '#')
-            buf_add_char(b, '\\');
-        buf_add_char(b, v.data[i]);
-    }
-}
-
-static void add_listens(struct buf *b, const struct listens *l)
-{
-    if (l->count == 0)
-        buf_add_str(b, "off");
-    for (size_t i = 0; i < l->count; i++) {
-        const struct listen *at = &l->items[i];
-        bool v6 = view_find(at->host, ':') < at->host.len;
-        buf_printf(b, "%s%s%.*s%s:%u%s", i > 0 ? ", " : "", v6 ? "[" : "", VIEW_ARG(at->host),
-                   v6 ? "]" : "", at->port, at->tls ? " ssl" : "");
-    }
-}
-
-static void add_strings(struct buf *b, const struct strings *list)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        buf_add_str(b, i > 0 ? ", " : "");
-        add_escaped(b, list->items[i]);
-    }
-}
-
-/* A switch or number that nobody gave and that has no default is shown as nothing. */
-static bool is_unset(const struct field *f, const struct property_origin *o)
-{
-    return o->kind == ORIGIN_DEFAULT && f->fallback == NULL &&
-           (f->type == FIELD_BOOLEAN || f->type == FIELD_INTEGER || f->type == FIELD_PORT);
-}
-
-static void add_value(struct buf *b, const struct field *f, const void *value)
-{
-    if (f->flags & FIELD_SECRET)
-        buf_add_str(b, ((const struct view *)value)->len > 0 ? "******" : "");
-    else if (f->type == FIELD_STRING || f->type == FIELD_PATH)
-        add_escaped(b, *(const struct view *)value);
-    else if (f->type == FIELD_BOOLEAN)
-        buf_add_str(b, *(const bool *)value ? "on" : "off");
-    else if (f->type == FIELD_INTEGER)
-        buf_add_i64(b, *(const int64_t *)value);
-    else if (f->type == FIELD_PORT)
-        buf_add_u64(b, *(const uint16_t *)value);
-    else if (f->type == FIELD_STRINGS)
-        add_strings(b, value);
-    else
-        add_listens(b, value);
-}
-
 static void add_origin(struct buf *b, const struct property_origin *o)
 {
     if (o->kind == ORIGIN_FILE)
@@ -135,11 +81,7 @@ static void add_property(struct buf *b, const struct node_config *node, size_t i
     size_t start = b->len;
 
     buf_printf(b, "%s = ", f->name);
-    /* What a reference stands for may be a secret, and the reference says the same. */
-    if (node->origins[i].reference.len > 0)
-        add_escaped(b, node->origins[i].reference);
-    else if (!is_unset(f, &node->origins[i]))
-        add_value(b, f, (const char *)node + f->offset);
+    node_value_write(b, node, i);
     do {
         buf_add_char(b, ' ');
     } while (b->len - start < ORIGIN_COLUMN && !buf_failed(b));

@@ -1,17 +1,21 @@
 /* sallyport reload, stop, quit, health: what is done to a running process, by its prefix. */
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "cli/cli.h"
 #include "cli/node.h"
+#include "config/node_text.h"
+#include "gateway/control.h"
 #include "gateway/config_host.h"
 #include "gateway/snapshot.h"
 
 #include <unistd.h>
 
-enum { STOP_WAIT_MS = 10000, QUIT_WAIT_DEFAULT_S = 10 };
+enum { STOP_WAIT_MS = 10000, QUIT_WAIT_DEFAULT_S = 10, STARTED_MAX_BYTES = 1 << 20 };
 
 struct process_command {
     const char *usage;
@@ -39,6 +43,30 @@ static int send_signal(const struct node_config *node, int number)
     return 0;
 }
 
+/* What the running process was started with stands in its prefix. */
+static void tell_of_restart(const struct node_config *node)
+{
+    char path[CLI_PATH_BYTES];
+    struct buf before, names;
+    ssize_t n = 1;
+
+    snprintf(path, sizeof path, "%.*s/" STARTED_FILE, VIEW_ARG(node->prefix));
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    buf_init(&before, STARTED_MAX_BYTES);
+    buf_init(&names, STARTED_MAX_BYTES);
+    while (fd >= 0 && n > 0 && buf_reserve(&before, 4096)) {
+        n = read(fd, before.data + before.len, 4096);
+        before.len += n > 0 ? (size_t)n : 0;
+    }
+    if (fd >= 0)
+        close(fd);
+    if (node_text_changed(buf_view(&before), node, &names) > 0)
+        printf("changed, and in force only after a restart: %.*s\n", VIEW_ARG(buf_view(&names)));
+    buf_clear(&before);
+    buf_clear(&names);
+    puts("the environment, that of AWS included, is read once, at the start");
+}
+
 /* Checks first, so that the mistakes are seen where the command was given; the running process
  * checks again and refuses a bad file by itself. */
 static int reload(const struct node_config *node, int64_t timeout_s)
@@ -64,8 +92,8 @@ static int reload(const struct node_config *node, int64_t timeout_s)
     }
     if (send_signal(node, SIGHUP) != 0)
         return 1;
-    puts("sallyport loads what it serves anew, and its certificate; other properties of"
-         " sallyport.conf take effect at the next start");
+    puts("sallyport loads what it serves anew, and its certificate");
+    tell_of_restart(node);
     return 0;
 }
 

@@ -12,16 +12,25 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/time.h"
+#include "config/config.h"
+#include "config/node_text.h"
 #include "crypto/hash.h"
 #include "crypto/random.h"
 #include "crypto/tls.h"
 #include "gateway/aws_identity.h"
+#include "gateway/config_host.h"
 #include "gateway/upstream.h"
 #include "net/net.h"
 
 static const int signal_numbers[] = {SIGHUP, SIGQUIT, SIGTERM, SIGINT};
 
-enum { ANCHOR_MS = 1000, LIMITER_BUCKETS = 100000, PATH_BYTES = 4096 };
+enum {
+    ANCHOR_MS = 1000,
+    LIMITER_BUCKETS = 100000,
+    PATH_BYTES = 4096,
+    STARTED_MAX_BYTES = 1 << 20,
+    NAMES_MAX_BYTES = 16 * 1024,
+};
 
 static void say(const char *what, const char *more)
 {
@@ -135,6 +144,52 @@ static bool load(struct control *c, const char *cause, bool at_start)
     return !failed(e);
 }
 
+/* ---- Properties of the node ---- */
+
+/* For `sallyport reload`, which tells where it was typed what will need a restart.  Nothing depends
+ * on it: a file that cannot be written costs that line. */
+static void keep_started(struct control *c)
+{
+    char path[PATH_BYTES + sizeof STARTED_FILE];
+
+    buf_init(&c->started, STARTED_MAX_BYTES);
+    node_text_write(&c->started, c->node);
+    snprintf(path, sizeof path, "%.*s/" STARTED_FILE, VIEW_ARG(c->node->prefix));
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    bool good = fd >= 0 && write(fd, c->started.data, c->started.len) == (ssize_t)c->started.len;
+    if (fd >= 0)
+        close(fd);
+    if (!good)
+        log_warn("started_not_kept", "the properties of this start could not be written down",
+                 LOG_STR("file", path), LOG_STR("reason", strerror(errno)));
+}
+
+/* All of them are read at the start; what was changed since is said, so that nobody believes it
+ * to be in force. */
+static void tell_of_restart(struct control *c)
+{
+    struct arena arena;
+    struct buf names;
+    struct node_config now;
+
+    if (c->node->conf_file.len == 0)
+        return;
+    arena_init(&arena, 16 * 1024, 16 * 1024 * 1024);
+    buf_init(&names, NAMES_MAX_BYTES);
+    struct diagnostics d = {.arena = &arena};
+    const struct node_config_sources sources = {.environment = environ,
+                                                .conf_file = c->node->conf_file.data,
+                                                .host = &config_host_offline};
+    if (failed(node_config_load(&arena, &sources, &now, &d)))
+        log_mistakes(&d);
+    else if (node_text_changed(buf_view(&c->started), &now, &names) > 0)
+        log_warn("restart_needed", "properties were changed that are read at the start only; "
+                 "those of the start stay in force", LOG_VIEW("file", c->node->conf_file),
+                 LOG_VIEW("properties", buf_view(&names)));
+    buf_clear(&names);
+    arena_clear(&arena);
+}
+
 static void reload_certificate(struct control *c);
 
 static void say_of_environment(const struct control *c)
@@ -151,7 +206,8 @@ bool control_reload(struct control *c, const char *cause)
 
     if (good) {
         reload_certificate(c);
-        log_notice("configuration_loaded", "the configuration was loaded and is served",
+        log_notice("configuration_loaded", "the configuration was loaded and is served; the "
+                   "environment, that of AWS included, is the one of the start",
                    LOG_STR("cause", cause), LOG_INT("routes", (int64_t)c->snapshot->route_count));
         say_of_environment(c);
     } else {
@@ -159,6 +215,7 @@ bool control_reload(struct control *c, const char *cause)
                   "the configuration has mistakes; the one before goes on being served",
                   LOG_STR("cause", cause), LOG_STR("file", c->yaml_path));
     }
+    tell_of_restart(c);
     return good;
 }
 
@@ -488,6 +545,7 @@ bool control_start(struct control *c, const struct node_config *node)
     (void)signal(SIGPIPE, SIG_IGN);
     if (!make_prefix(node))
         return false;
+    keep_started(c);
     err e = load_certificate(c, &tls);
     if (failed(e)) {
         say("ssl_cert, ssl_cert_key", e.fault->text);
@@ -574,6 +632,7 @@ int control_run(struct control *c)
     free(c->workers);
     free(c->db_workers);
     free((char *)(uintptr_t)c->yaml_path);
+    buf_clear(&c->started);
     log_notice("stopped", "stopped", LOG_STR("reason", c->stop_reason));
     return 0;
 }

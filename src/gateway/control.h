@@ -10,6 +10,7 @@
 #include "aws/chain.h"
 #include "aws/credentials.h"
 #include "aws/sessions.h"
+#include "base/buf.h"
 #include "base/diag.h"
 #include "gateway/worker.h"
 #include "identity/key_refresher.h"
@@ -18,11 +19,15 @@
 
 struct upstream;
 
+/* In the prefix: the properties with which the running process was started. */
+#define STARTED_FILE "sallyport.started"
+
 struct control {
     uv_loop_t loop;
     struct gateway gateway;
     const struct node_config *node;
     const char *yaml_path;
+    struct buf started; /* the node's properties at the start, as text (config/node_text.h) */
     struct mailbox mailbox;
     struct list flush_list; /* of logins' streams */
     uv_prepare_t turn;

@@ -252,6 +252,35 @@ def test_a_certificate_that_cannot_be_loaded_changes_nothing(gateway):
     key.write_text(whole)
 
 
+def test_a_reload_names_the_properties_that_need_a_restart(gateway):
+    served = gateway()
+    token = served.mint("alice")
+    plain = served.run("reload", "-c", served.node_file)
+    assert plain.returncode == 0 and "restart" not in plain.stdout
+    assert "AWS" in plain.stdout and "at the start" in plain.stdout
+    wait_until(lambda: len(configuration_changes(served)) >= 2, 20, "the reload")
+    assert not [r for r in served.log() if r["event"] == "restart_needed"]
+    text = served.node_file.read_text()
+    text = re.sub(r"(?m)^workers = .*$", "workers = 3", text)
+    served.node_file.write_text(text + "keepalive_timeout_ms = 12345\n")
+    told = served.run("reload", "-c", served.node_file)
+    said = "changed, and in force only after a restart: workers, keepalive_timeout_ms"
+    assert told.returncode == 0 and said in told.stdout.splitlines(), told
+    found = wait_until(
+        lambda: [r for r in served.log() if r["event"] == "restart_needed"], 20, "the log's line"
+    )
+    assert found[0]["properties"] == "workers, keepalive_timeout_ms"
+    assert found[0]["file"] == str(served.node_file)
+    served.node_file.write_text(text + "keepalive_timeout = 1\n")
+    served.process.send_signal(signal.SIGHUP)
+    wait_until(
+        lambda: any("keepalive_timeout" in r.get("text", "") for r in served.log()),
+        20,
+        "the mistake in the log",
+    )
+    assert served.get("/orders/2", token).status == 200
+
+
 # -- start and end -------------------------------------------------------------------------------
 
 
