@@ -201,7 +201,7 @@ bool decode_scalar(struct decoder *d, const struct field *f, const struct yaml_n
     if (value->broken)
         return false;
     *text = value->text;
-    if (value->referenced || f->take != NULL ||
+    if (value->referenced || (f->flags & FIELD_HOLDS_REFERENCES) ||
         memmem(text->data, text->len, mark, sizeof mark - 1) == NULL)
         return true;
     if (!reference_is(*text))
@@ -433,6 +433,15 @@ static void foreign_key(struct decoder *d, const struct field *f, void *record,
         return;
     }
     refer(d, f->refers_to, name->text, record, name);
+}
+
+void decode_value(struct decoder *d, const struct field *f, void *record,
+                  const struct yaml_node *value)
+{
+    if (f->flags & FIELD_SECRET)
+        secret_value(d, f, record, value);
+    else
+        single_value(d, NULL, f, record, value);
 }
 
 static void decode_field(struct decoder *d, const struct record *r, const struct field *f,

@@ -63,6 +63,10 @@ void decode_error_line(struct decoder *d, unsigned line, const char *format, ...
 /* "unknown service 'x'; did you mean 'y'?" for each reference to a name that no entity bears. */
 void decode_check_references(struct decoder *d);
 
+/* The field by its type, for a `take` that does more. */
+void decode_value(struct decoder *d, const struct field *f, void *record,
+                  const struct yaml_node *value);
+
 /* Decodes the list, or mapping by name, of records. */
 void decode_list(struct decoder *d, const struct field *f, void *record,
                  const struct yaml_node *value);

@@ -35,6 +35,13 @@ void take_url(struct decoder *d, const struct field *f, void *record,
 /* A reference to a whole secret, without a KEY: kept as written. */
 void take_whole_secret(struct decoder *d, const struct field *f, void *record,
                        const struct yaml_node *value);
+/* Those of an endpoint: with the reference kept, and of a whole secret what it says now. */
+void take_user(struct decoder *d, const struct field *f, void *record,
+               const struct yaml_node *value);
+void take_password(struct decoder *d, const struct field *f, void *record,
+                   const struct yaml_node *value);
+void take_secret(struct decoder *d, const struct field *f, void *record,
+                 const struct yaml_node *value);
 /* Into rotation.alternating. */
 void take_strategy(struct decoder *d, const struct field *f, void *record,
                    const struct yaml_node *value);
@@ -61,7 +68,7 @@ struct view rules_signed_name(const struct endpoint *e);
 /* Whether the host name is one that RDS gives. */
 bool rules_is_rds_host(struct view host);
 
-/* The login by a whole secret, and its rotation; by what the mapping itself says of the login. */
+/* What a whole secret excludes, its rotation, and what a read part inherits of the login. */
 void rules_login(struct decoder *d, struct endpoint *e, const struct yaml_node *mapping);
 
 /* Whether the field was written, and not as null. */

@@ -27,8 +27,8 @@ static struct endpoint *endpoint_of(const struct field *url_field, void *record)
     return (struct endpoint *)(void *)(slot - offsetof(struct endpoint, url));
 }
 
-static void take_password(struct decoder *d, struct endpoint *e, struct view part,
-                          const struct yaml_node *value)
+static void take_url_password(struct decoder *d, struct endpoint *e, struct view part,
+                              const struct yaml_node *value)
 {
     struct view plain;
 
@@ -74,8 +74,8 @@ static void take_part(struct decoder *d, struct view part, struct view *slot, fi
     *slot = plain;
 }
 
-static void take_user(struct decoder *d, struct endpoint *e, struct view part,
-                      const struct yaml_node *value)
+static void take_url_user(struct decoder *d, struct endpoint *e, struct view part,
+                          const struct yaml_node *value)
 {
     const char *wrong;
 
@@ -110,11 +110,11 @@ void take_url(struct decoder *d, const struct field *f, void *record,
         decode_error(d, value, "'url': %s", wrong);
         return;
     }
-    take_user(d, e, parts.user, value);
+    take_url_user(d, e, parts.user, value);
     take_part(d, parts.host, &e->host, check_database_host, "host", value);
     take_part(d, parts.database, &e->database, check_identifier, "database", value);
     if (parts.password.data != NULL)
-        take_password(d, e, parts.password, value);
+        take_url_password(d, e, parts.password, value);
     if (parts.port.data == NULL)
         return;
     if (!view_to_u64(parts.port, 65535, &port) || port == 0)

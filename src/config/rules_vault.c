@@ -104,6 +104,61 @@ void take_whole_secret(struct decoder *d, const struct field *f, void *record,
     d->out_of_memory = d->out_of_memory || slot->data == NULL;
 }
 
+static struct endpoint *endpoint_of(void *record, const struct field *f, size_t member)
+{
+    return (struct endpoint *)(void *)((char *)record + f->offset - member);
+}
+
+/* What a read part inherits must be there when its turn comes, so nothing waits for the finish. */
+void take_secret(struct decoder *d, const struct field *f, void *record,
+                 const struct yaml_node *value)
+{
+    struct endpoint *e = endpoint_of(record, f, offsetof(struct endpoint, secret));
+
+    e->secret = (struct view){NULL, 0};
+    take_whole_secret(d, f, record, value);
+    if (e->secret.len == 0)
+        return;
+    e->user = (struct view){NULL, 0};
+    e->password = (struct view){NULL, 0};
+    e->user_reference = (struct view){NULL, 0};
+    e->password_reference = (struct view){NULL, 0};
+    if (!resolve_member(d, value, "secret", e->secret, "username", &e->user) ||
+        !resolve_member(d, value, "secret", e->secret, "password", &e->password))
+        return;
+    if (e->user.len == 0 || check_identifier(e->user) != NULL)
+        decode_error(d, value, "'secret': its username is empty, or no name of a user");
+    if (e->password.len == 0)
+        decode_error(d, value, "'secret': its password is empty");
+}
+
+static void keep_reference(struct decoder *d, const struct yaml_node *value, struct view *slot)
+{
+    *slot = (struct view){NULL, 0};
+    if (value->kind != NODE_SCALAR || !value->referenced)
+        return;
+    *slot = arena_copy(d->arena, value->reference);
+    d->out_of_memory = d->out_of_memory || slot->data == NULL;
+}
+
+void take_user(struct decoder *d, const struct field *f, void *record,
+               const struct yaml_node *value)
+{
+    struct endpoint *e = endpoint_of(record, f, offsetof(struct endpoint, user));
+
+    keep_reference(d, value, &e->user_reference);
+    decode_value(d, f, record, value);
+}
+
+void take_password(struct decoder *d, const struct field *f, void *record,
+                   const struct yaml_node *value)
+{
+    struct endpoint *e = endpoint_of(record, f, offsetof(struct endpoint, password));
+
+    keep_reference(d, value, &e->password_reference);
+    decode_value(d, f, record, value);
+}
+
 void take_strategy(struct decoder *d, const struct field *f, void *record,
                    const struct yaml_node *value)
 {
@@ -184,43 +239,14 @@ static void forget_secret(struct endpoint *e, bool own_user)
     e->secret = (struct view){NULL, 0};
 }
 
-static void take_secret(struct decoder *d, struct endpoint *e, const struct yaml_node *mapping,
-                        const struct yaml_node *login)
+static void check_secret(struct decoder *d, const struct endpoint *e,
+                         const struct yaml_node *mapping, const struct yaml_node *login)
 {
-    const struct yaml_node *at = yaml_member(mapping, "secret");
-
     if (login != NULL)
         decode_error(d, login, "'secret' says user and password, so neither may stand beside it");
     if (e->iam_auth.enabled)
-        decode_error(d, at, "a secret and iam_auth exclude each other");
-    if (login != NULL || e->iam_auth.enabled || e->secret.len == 0)
-        return;
-    e->user = (struct view){NULL, 0};
-    e->password = (struct view){NULL, 0};
-    e->user_reference = (struct view){NULL, 0};
-    e->password_reference = (struct view){NULL, 0};
-    if (!resolve_member(d, at, "secret", e->secret, "username", &e->user) ||
-        !resolve_member(d, at, "secret", e->secret, "password", &e->password))
-        return;
-    const char *wrong = check_identifier(e->user);
-    if (e->user.len == 0 || wrong != NULL)
-        decode_error(d, at, "'secret': its username is empty, or no name of a user");
-    if (e->password.len == 0)
-        decode_error(d, at, "'secret': its password is empty");
-}
-
-static void keep_reference(struct decoder *d, const struct yaml_node *mapping, const char *field,
-                           struct view *slot)
-{
-    const struct yaml_node *node = yaml_member(mapping, field);
-
-    if (node == NULL || yaml_is_null(node))
-        return;
-    *slot = (struct view){NULL, 0};
-    if (node->kind != NODE_SCALAR || !node->referenced)
-        return;
-    *slot = arena_copy(d->arena, node->reference);
-    d->out_of_memory = d->out_of_memory || slot->data == NULL;
+        decode_error(d, yaml_member(mapping, "secret"),
+                     "a secret and iam_auth exclude each other");
 }
 
 void rules_login(struct decoder *d, struct endpoint *e, const struct yaml_node *mapping)
@@ -228,10 +254,8 @@ void rules_login(struct decoder *d, struct endpoint *e, const struct yaml_node *
     const struct yaml_node *login = own_login(mapping);
     bool own_secret = rules_written(mapping, "secret");
 
-    keep_reference(d, mapping, "user", &e->user_reference);
-    keep_reference(d, mapping, "password", &e->password_reference);
     if (own_secret)
-        take_secret(d, e, mapping, login);
+        check_secret(d, e, mapping, login);
     else if (login != NULL || e->iam_auth.enabled)
         forget_secret(e, login != NULL);
     if (rules_written(mapping, "rotation"))

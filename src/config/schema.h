@@ -51,6 +51,7 @@ enum field_flag {
     FIELD_UNIQUE = 4,       /* no two records of the kind may share the value */
     FIELD_MAY_BE_EMPTY = 8, /* "" is a value */
     FIELD_BOOLEAN_TOO = 16, /* FIELD_RECORD: true stands for {}, false for absence */
+    FIELD_HOLDS_REFERENCES = 64, /* amid other text */
     FIELD_KEY = 32,         /* filled from the key of a FIELD_MAP, never written itself */
 };
 

@@ -245,6 +245,7 @@ static const struct record schema_rotation = {
 /* The fields that a service and its read part share; AT_ENDPOINT names the member in either. */
 #define ENDPOINT_FIELDS(AT_ENDPOINT, AT_IAM)                                                       \
     {.name = "url", .type = FIELD_STRING, AT_ENDPOINT(url), .take = take_url,                      \
+     .flags = FIELD_HOLDS_REFERENCES,                                                              \
      .doc = "postgres://USER@HOST:PORT/DATABASE, or the parts of it in the next five fields; a "   \
             "password in it must be a reference."},                                                \
         {.name = "host", .type = FIELD_STRING, AT_ENDPOINT(host), .check = check_database_host,    \
@@ -252,12 +253,14 @@ static const struct record schema_rotation = {
         {.name = "port", .type = FIELD_PORT, AT_ENDPOINT(port),                                    \
          .doc = "Its port; 5432 by default."},                                                     \
         {.name = "user", .type = FIELD_STRING, AT_ENDPOINT(user), .check = check_identifier,       \
+         .take = take_user,                                                                        \
          .doc = "The login; it owns nothing and may only become the roles' database_role."},       \
         {.name = "database", .type = FIELD_STRING, AT_ENDPOINT(database),                          \
          .check = check_identifier, .doc = "The database's name."},                                \
         {.name = "password", .type = FIELD_STRING, AT_ENDPOINT(password), .flags = FIELD_SECRET,   \
+         .take = take_password,                                                                    \
          .doc = "The login's password as a reference; not together with iam_auth."},               \
-        {.name = "secret", .type = FIELD_STRING, AT_ENDPOINT(secret), .take = take_whole_secret,   \
+        {.name = "secret", .type = FIELD_STRING, AT_ENDPOINT(secret), .take = take_secret,         \
          .doc = "A reference to a whole secret in RDS's format, JSON with username and password, " \
                 "instead of user and password."},                                                  \
         {.name = "rotation", .type = FIELD_RECORD, AT_ENDPOINT(rotation),                          \

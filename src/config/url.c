@@ -17,6 +17,19 @@ static size_t find_at(struct view rest)
     return rest.len;
 }
 
+static void split_user(struct view text, struct url_parts *out)
+{
+    size_t reference = reference_length(text);
+
+    if (reference == 0 || (reference < text.len && text.data[reference] != ':')) {
+        out->password = view_cut(text, ':', &out->user);
+        return;
+    }
+    out->user = view_upto(text, reference);
+    if (reference < text.len)
+        out->password = view_from(text, reference + 1);
+}
+
 static const char *split_host(struct view text, struct url_parts *out)
 {
     if (text.len > 0 && text.data[0] == '[') {
@@ -45,7 +58,7 @@ const char *url_split(struct view url, struct url_parts *out)
     struct view rest = view_from(url, scheme.len);
     size_t at = find_at(rest);
     if (at < rest.len) {
-        out->password = view_cut(view_upto(rest, at), ':', &out->user);
+        split_user(view_upto(rest, at), out);
         rest = view_from(rest, at + 1);
     }
     if (view_find(rest, '?') < rest.len || view_find(rest, '#') < rest.len)

@@ -10,8 +10,8 @@
 
 /* Absent parts are {NULL, 0}. */
 struct url_parts {
-    struct view user;
-    struct view password; /* may be a {vault://…} reference, whose '/' and '@' do not end it */
+    struct view user;     /* may be a {vault://…} reference, whose ':', '/' and '@' do not end it */
+    struct view password; /* so may it */
     struct view host;     /* of [::1] what stands inside the brackets */
     struct view port;
     struct view database;

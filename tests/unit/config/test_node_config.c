@@ -245,6 +245,25 @@ static const struct {
     {"log_level = {vault://gcp/x}\n", NULL,
      "1:0 error: 'log_level': there is no vault 'gcp': env, file and aws need no entity, others "
      "stand in 'vaults'\n"},
+    {"log_level = {vault://aws/level}\n", NULL,
+     "1:0 error: 'log_level': secrets of AWS cannot be read here\n"},
+    {"vault_aws_region = {vault://aws/region}\n", NULL,
+     "1:0 error: 'vault_aws_region': a vault's own settings may be references to env and file "
+     "only\n"},
+    {"vault_aws_regoin = x\n", NULL,
+     "1:0 error: 'vault_aws_regoin': there is no such property; did you mean "
+     "'vault_aws_region'?\n"},
+    {"vault_hcv_host = x\n", NULL,
+     "1:0 warning: 'vault_hcv_host': is known from Kong, but not supported yet by this version; it "
+     "has no effect\n"},
+    {"vault_aws_ttl = 1h\n", NULL, "1:0 error: 'vault_aws_ttl': must be a whole number\n"},
+    {"vault_aws_assume_role_arn = x\n", NULL,
+     "1:0 error: 'vault_aws_assume_role_arn': must read arn:aws:iam::ACCOUNT:role/NAME, ACCOUNT "
+     "being 12 digits\n"},
+    {"vault_aws_endpoint_url = http://x\n", NULL,
+     "1:0 error: 'vault_aws_endpoint_url': must begin with https:// (http:// only to loopback)\n"},
+    {"", "KONG_VAULT_AWS_ROLE_SESSION_NAME={role}",
+     "0:0 error: KONG_VAULT_AWS_ROLE_SESSION_NAME in the environment: takes no placeholders\n"},
     {"workers = {vault://env/SECRET_LEVEL}\n", NULL,
      "1:0 error: 'workers': what the reference stands for is not a valid value\n"},
     {"", "SALLYPORT_PORT=tcp://10.0.0.1:80",
@@ -278,6 +297,133 @@ static void every_mistake_is_named_with_its_line(void **state)
         clear(&l);
     }
     assert_int_equal(wrong, 0);
+}
+
+/* --- vaults --- */
+
+static void the_vaults_of_the_node_have_kongs_defaults(void **state)
+{
+    struct loaded l;
+    (void)state;
+
+    load(&l, "", NULL, NULL, 0);
+    const struct vault *v = &l.node.vault_aws;
+    assert_text(v->prefix, "aws");
+    assert_int_equal(v->kind, VAULT_AWS);
+    assert_null(v->aws.region.data);
+    assert_null(v->aws.endpoint_url.data);
+    assert_null(v->aws.assume_role_arn.data);
+    assert_text(v->aws.role_session_name, "KongVault");
+    assert_null(v->aws.sts_endpoint_url.data);
+    assert_false(v->aws.base64_decode);
+    assert_int_equal(v->ttl_s, 0);
+    assert_int_equal(v->neg_ttl_s, 0);
+    assert_int_equal(v->resurrect_ttl_s, 100000000);
+    assert_text(l.node.vault_env.prefix, "env");
+    assert_int_equal(l.node.vault_env.kind, VAULT_ENV);
+    assert_null(l.node.vault_env.path_prefix.data);
+    clear(&l);
+}
+
+/* For each property: in the file, in KONG_, in SALLYPORT_ and on the command line, where every next
+ * one wins, and the value that is then read. */
+static void vault_properties_obey_precedence(void **state)
+{
+    static const struct {
+        const char *name;
+        const char *values[4];
+    } texts[] = {
+        {"vault_aws_region", {"r1", "r2", "r3", "r4"}},
+        {"vault_aws_endpoint_url", {"https://a1", "https://a2", "https://a3", "https://a4"}},
+        {"vault_aws_assume_role_arn",
+         {"arn:aws:iam::123456789012:role/1", "arn:aws:iam::123456789012:role/2",
+          "arn:aws:iam::123456789012:role/3", "arn:aws:iam::123456789012:role/4"}},
+        {"vault_aws_role_session_name", {"s1", "s2", "s3", "s4"}},
+        {"vault_aws_sts_endpoint_url", {"https://t1", "https://t2", "https://t3", "https://t4"}},
+        {"vault_aws_ttl", {"1", "2", "3", "4"}},
+        {"vault_aws_neg_ttl", {"1", "2", "3", "4"}},
+        {"vault_aws_resurrect_ttl", {"1", "2", "3", "4"}},
+        {"vault_aws_decode_base64", {"on", "off", "on", "off"}},
+        {"vault_env_prefix", {"E1", "E2", "E3", "E4"}},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        const struct field *f = schema_field(&schema_node, view_str(texts[i].name));
+        for (size_t top = 0; top < 4; top++) {
+            char text[256], kong[256] = "KONG_", own[256] = "SALLYPORT_";
+            const char *environment[3] = {NULL};
+            const struct node_setting setting = {view_str(texts[i].name),
+                                                 view_str(texts[i].values[3])};
+            struct loaded l;
+            snprintf(text, sizeof text, "%s = %s\n", texts[i].name, texts[i].values[0]);
+            snprintf(kong + 5, sizeof kong - 5, "%s=%s", texts[i].name, texts[i].values[1]);
+            snprintf(own + 10, sizeof own - 10, "%s=%s", texts[i].name, texts[i].values[2]);
+            for (char *c = kong; *c != '='; c++)
+                *c = *c >= 'a' && *c <= 'z' ? (char)(*c - 32) : *c;
+            for (char *c = own; *c != '='; c++)
+                *c = *c >= 'a' && *c <= 'z' ? (char)(*c - 32) : *c;
+            environment[0] = top >= 2 ? own : top >= 1 ? kong : NULL;
+            environment[1] = top >= 2 ? kong : NULL;
+            load(&l, text, environment, &setting, top == 3);
+            assert_false(failed(l.outcome));
+            assert_string_equal(test_said(&l.said), "");
+            const char *slot = (const char *)&l.node + f->offset, *wanted = texts[i].values[top];
+            if (f->type == FIELD_STRING)
+                assert_text(*(const struct view *)(const void *)slot, wanted);
+            else if (f->type == FIELD_BOOLEAN)
+                assert_int_equal(*(const bool *)(const void *)slot, strcmp(wanted, "on") == 0);
+            else
+                assert_int_equal(*(const int64_t *)(const void *)slot, atoll(wanted));
+            clear(&l);
+        }
+    }
+}
+
+static void references_go_by_the_vaults_of_the_same_sources(void **state)
+{
+    static const char *const environment[] = {"KONG_VAULT_ENV_PREFIX=SECRET_", NULL};
+    static const char *const secrets[] = {"aws node level 0=warn", "aws wait  0=…", NULL};
+    struct test_config t;
+    struct node_config node;
+    union {
+        const char *const *read;
+        char *const *any;
+    } env = {environment};
+    (void)state;
+
+    test_config_init(&t, no_variables);
+    t.host.secrets = secrets;
+    t.host.host.secret = test_secret;
+    struct node_config_sources sources = {
+        .environment = env.any,
+        .conf_file = "etc/s.conf",
+        .conf_text = VIEW("log_level = {vault://env/LEVEL}\n"
+                          "vault_aws_region = {vault://env/SECRET_LEVEL}\n"),
+        .host = &t.host.host};
+    assert_false(failed(node_config_load(&t.arena, &sources, &node, &t.d)));
+    assert_text(node.log_level, "warn");
+    assert_text(node.vault_env.path_prefix, "SECRET_");
+    /* A vault's own settings are looked up before there are any. */
+    assert_text(node.vault_aws.aws.region, "warn");
+    for (size_t i = 0; i < node.origin_count; i++) {
+        if (strcmp(node.origins[i].property, "log_level") == 0)
+            assert_text(node.origins[i].reference, "{vault://env/LEVEL}");
+        else if (strcmp(node.origins[i].property, "prefix") == 0)
+            assert_null(node.origins[i].reference.data);
+    }
+    sources.environment = NULL;
+    sources.conf_text = VIEW("log_level = {vault://aws/node/level}\n");
+    assert_false(failed(node_config_load(&t.arena, &sources, &node, &t.d)));
+    assert_text(node.log_level, "warn");
+    sources.conf_text = VIEW("log_level = {vault://aws/wait}\nvault_hcv_host = x\n");
+    err e = node_config_load(&t.arena, &sources, &node, &t.d);
+    assert_true(is_fault(e, &config_awaits_secrets));
+    assert_null(t.d.first);
+    sources.conf_text = VIEW("log_level = {vault://aws/wait}\nnix = x\n");
+    assert_true(is_fault(node_config_load(&t.arena, &sources, &node, &t.d), &config_invalid));
+    assert_int_equal(t.d.errors, 1);
+    test_config_clear(&t);
 }
 
 static void an_unknown_setting_on_the_command_line_is_an_error(void **state)
@@ -329,6 +475,9 @@ int main(void)
         cmocka_unit_test(every_subset_of_sources_obeys_precedence),
         cmocka_unit_test(a_file_is_read_as_kong_reads_it),
         cmocka_unit_test(every_mistake_is_named_with_its_line),
+        cmocka_unit_test(the_vaults_of_the_node_have_kongs_defaults),
+        cmocka_unit_test(vault_properties_obey_precedence),
+        cmocka_unit_test(references_go_by_the_vaults_of_the_same_sources),
         cmocka_unit_test(an_unknown_setting_on_the_command_line_is_an_error),
         cmocka_unit_test(a_file_that_was_asked_for_must_be_there),
         cmocka_unit_test(no_property_is_known_and_unknown),
