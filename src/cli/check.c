@@ -93,7 +93,9 @@ static void check_yaml(struct check *c, const char *path, enum severity bundle)
 
 static bool check_node(struct check *c, const char *conf_file)
 {
-    struct node_config_sources sources = {.environment = environ, .conf_file = conf_file};
+    struct node_config_sources sources = {.environment = environ,
+                                          .conf_file = conf_file,
+                                          .host = &config_host_offline};
 
     if (failed(node_config_load(&c->arena, &sources, &c->node, &c->d)))
         return false;

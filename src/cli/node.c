@@ -11,10 +11,13 @@
 
 #include "base/time.h"
 #include "config/config.h"
+#include "gateway/config_host.h"
 
 static err load(struct arena *arena, const char *conf_file, struct node_config *out)
 {
-    const struct node_config_sources sources = {.environment = environ, .conf_file = conf_file};
+    const struct node_config_sources sources = {.environment = environ,
+                                                .conf_file = conf_file,
+                                                .host = &config_host_offline};
     struct diagnostics d = {.arena = arena};
 
     err e = node_config_load(arena, &sources, out, &d);

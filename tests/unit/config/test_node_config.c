@@ -374,7 +374,7 @@ static void vault_properties_obey_precedence(void **state)
             else if (f->type == FIELD_BOOLEAN)
                 assert_int_equal(*(const bool *)(const void *)slot, strcmp(wanted, "on") == 0);
             else
-                assert_int_equal(*(const int64_t *)(const void *)slot, atoll(wanted));
+                assert_int_equal(*(const int64_t *)(const void *)slot, wanted[0] - '0');
             clear(&l);
         }
     }
