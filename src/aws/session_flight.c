@@ -63,14 +63,24 @@ static enum aws_ready signer_of_parent(struct aws_sessions *s, struct aws_sessio
     }
     if (parent->state != SESSION_IDLE || parent->retrying)
         return AWS_WAIT;
-    const bool rests = failed(parent->error) && session_now_ms(s) < parent->retry_ms;
-    if (!rests && !(is_web_root(parent) && parent->web_token.len == 0)) {
+    if (!session_rests(s, parent) && !(is_web_root(parent) && parent->web_token.len == 0)) {
         session_enqueue(s, parent);
         return AWS_WAIT;
     }
     *why = failed(parent->error) ? parent->error : fail(&aws_session_no_token);
     *detail = parent->detail != NULL ? parent->detail : "";
     return AWS_FAILED;
+}
+
+bool session_rests(struct aws_sessions *s, struct aws_session *a)
+{
+    const struct aws_credentials *signer;
+    const char *detail;
+    err why;
+
+    if (!failed(a->error) || session_now_ms(s) >= a->retry_ms)
+        return false;
+    return !a->of_signer || session_signer(s, a, &signer, &why, &detail) == AWS_FAILED;
 }
 
 enum aws_ready session_signer(struct aws_sessions *s, struct aws_session *a,

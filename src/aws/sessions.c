@@ -151,17 +151,6 @@ static bool give_token(struct aws_sessions *s, struct aws_session *a,
     return secret_init(&root->web_token, r->web_identity_token);
 }
 
-static bool rests(struct aws_sessions *s, struct aws_session *a)
-{
-    const struct aws_credentials *signer;
-    const char *detail;
-    err why;
-
-    if (!failed(a->error) || session_now_ms(s) >= a->retry_ms)
-        return false;
-    return !a->of_signer || session_signer(s, a, &signer, &why, &detail) == AWS_FAILED;
-}
-
 /* It serves; a refresh that is due and that nothing but being asked for can begin, begins. */
 static void refresh_on_use(struct aws_sessions *s, struct aws_session *a,
                            const struct aws_session_request *r)
@@ -195,7 +184,7 @@ static enum aws_ready get_awaited(struct aws_sessions *s, struct aws_session *a,
             *why = fail(&fault_out_of_memory);
             return AWS_FAILED;
         }
-        if (rests(s, a))
+        if (session_rests(s, a))
             return answer_failure(s, a, why);
         session_enqueue(s, a);
     }

@@ -175,6 +175,9 @@ int64_t session_refresh_at_us(int64_t now_us, int64_t expiry_us);
 enum aws_ready session_signer(struct aws_sessions *s, struct aws_session *a,
                               const struct aws_credentials **signer, err *why,
                               const char **detail);
+/* Whether it failed and must not be tried yet.  What failed for its signer's sake may be as soon as
+ * that does not rest either; this looks down the whole chain. */
+bool session_rests(struct aws_sessions *s, struct aws_session *a);
 /* Starts what the pace, the signers and the number in flight allow. */
 void session_run_queue(struct aws_sessions *s);
 void session_enqueue(struct aws_sessions *s, struct aws_session *a);
