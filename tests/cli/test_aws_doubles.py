@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import botocore.config
 import botocore.exceptions
 import botocore.session
 import botocore.utils
@@ -197,6 +198,114 @@ def test_botocore_trades_a_web_identity_token(sts, environment):
         )
 
 
+def signed_by(double, credentials):
+    """A client of botocore with the credentials that an assumption answered."""
+    return botocore.session.Session().create_client(
+        "sts",
+        region_name=double.region,
+        endpoint_url=double.url,
+        aws_access_key_id=credentials["AccessKeyId"],
+        aws_secret_access_key=credentials["SecretAccessKey"],
+        aws_session_token=credentials["SessionToken"],
+    )
+
+
+def refusal(call, **parameters):
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        call(**parameters)
+    return caught.value.response["Error"]
+
+
+def test_botocore_assumes_with_everything_in_a_chain(sts, environment):
+    environment(KEYS)
+    tags = [{"Key": "team", "Value": "a b"}, {"Key": "empty", "Value": ""}]
+    asked = {
+        "RoleArn": ROLE + "first",
+        "RoleSessionName": "alice@example.com",
+        "SourceIdentity": "alice",
+        "Tags": tags,
+        "TransitiveTagKeys": ["team"],
+        "Policy": '{"Version": "2012-10-17"}',
+        "PolicyArns": [{"arn": "arn:aws:iam::aws:policy/A"}, {"arn": "arn:aws:iam::aws:policy/B"}],
+        "DurationSeconds": 43200,
+    }
+    first = sts_client(sts).assume_role(**asked)
+    made = sts.assumed[-1]
+    assert made.parameters == asked
+    assert made.signer == KEY
+    assert first["AssumedRoleUser"]["Arn"].endswith(":assumed-role/first/alice@example.com")
+    assert sts.minted[-1].expiration == first["Credentials"]["Expiration"]
+    sts.trust[ROLE + "second"] = ["arn:aws:sts::123456789012:assumed-role/first/"]
+    second = signed_by(sts, first["Credentials"]).assume_role
+    assert refusal(second, RoleArn=ROLE + "second", RoleSessionName="xy", DurationSeconds=3601)[
+        "Message"
+    ].endswith("by role chaining.")
+    second(RoleArn=ROLE + "second", RoleSessionName="next")
+    after = sts.assumed[-1]
+    assert (after.signer, after.source_identity) == (made.access_key_id, "alice")
+    assert (after.tags, after.transitive) == ({"team": "a b"}, {"team"})
+
+
+def test_the_sts_double_refuses_what_sts_refuses(sts, environment):
+    environment(KEYS)
+    assume = sts_client(sts).assume_role
+    role = {"RoleArn": ROLE + "first", "RoleSessionName": "alice"}
+    tags = [{"Key": "team", "Value": "a"}]
+    first = assume(**role, SourceIdentity="alice", Tags=tags, TransitiveTagKeys=["team"])
+    chained = signed_by(sts, first["Credentials"]).assume_role
+    assert refusal(chained, **role, SourceIdentity="bob")["Code"] == "AccessDenied"
+    assert refusal(chained, **role, Tags=tags)["Code"] == "InvalidParameterValue"
+    sts.untaggable_roles.add(ROLE + "first")
+    sts.anonymous_roles.add(ROLE + "first")
+    assert "sts:TagSession" in refusal(assume, **role, Tags=tags)["Message"]
+    assert "sts:SetSourceIdentity" in refusal(assume, **role, SourceIdentity="x1")["Message"]
+    sts.trust[ROLE + "first"] = ["arn:aws:iam::123456789012:user/other"]
+    assert refusal(assume, **role)["Code"] == "AccessDenied"
+    sts.trust.clear()
+    assert refusal(assume, **role, Policy="no")["Code"] == "MalformedPolicyDocument"
+    role["RoleSessionName"] = "no blanks"
+    assert refusal(assume, **role)["Code"] == "ValidationError"
+    count = len(sts.assumed)
+    role["RoleSessionName"] = "alice"
+    stranger = {"AccessKeyId": "ASIASTRANGER", "SecretAccessKey": "x", "SessionToken": "y"}
+    answer = refusal(signed_by(sts, stranger).assume_role, **role)
+    assert answer["Code"] == "InvalidClientTokenId"
+    assert len(sts.assumed) == count
+
+
+def test_the_sts_double_throttles(sts, environment):
+    environment(KEYS)
+    once = botocore.config.Config(retries={"max_attempts": 0})
+    client = botocore.session.Session().create_client(
+        "sts", region_name=sts.region, endpoint_url=sts.url, config=once
+    )
+    sts.per_second = 2
+    answers = []
+    for _ in range(3):
+        try:
+            client.get_caller_identity()
+            answers.append("good")
+        except botocore.exceptions.ClientError as error:
+            answers.append(error.response["Error"]["Code"])
+    assert answers == ["good", "good", "Throttling"]
+
+
+def test_a_form_that_is_none_of_the_operations_is_refused(sts):
+    parse = sts.query.parse
+    form = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": ROLE + "first"}
+    form["RoleSessionName"] = "alice"
+    assert parse(form) == {"RoleArn": ROLE + "first", "RoleSessionName": "alice"}
+    for odd in (
+        {"Tags.member.1.Key": "a"},
+        {"Tags.member.2.Key": "a", "Tags.member.2.Value": "b"},
+        {"PolicyArns.member.1.Arn": "x"},
+        {"WebIdentityToken": "x"},
+        {"TransitiveTagKeys.1": "x"},
+    ):
+        with pytest.raises(ValueError):
+            parse({**form, **odd})
+
+
 def test_whoami_says_whose_the_keys_are(sts):
     got = Whoami({**KEYS, **sts.environment()})
     assert got.good, got.error
@@ -230,11 +339,11 @@ def test_three_roles_in_a_chain_are_assumed_in_their_order(sts, make, tmp_path):
     )
     config = tmp_path / "config"
     config.write_text(
-        f"[profile app]\nrole_arn = {ROLE}third\nsource_profile = b\nexternal_id = x\n"
+        f"[profile app]\nrole_arn = {ROLE}third\nsource_profile = b\nexternal_id = xy\n"
         f"[profile b]\nrole_arn = {ROLE}second\nsource_profile = a\nduration_seconds = 900\n"
         f"[profile a]\nrole_arn = {ROLE}first\ncredential_source = EcsContainer\n"
     )
-    sts.external_ids[ROLE + "third"] = "x"
+    sts.external_ids[ROLE + "third"] = "xy"
     values = {
         **sts.environment(),
         **container.environment(),

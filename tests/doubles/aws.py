@@ -15,12 +15,16 @@ import re
 import secrets
 import string
 import threading
+import time
 import urllib.parse
 import xml.sax.saxutils
 
 import botocore.auth
 import botocore.awsrequest
 import botocore.credentials
+import botocore.serialize
+import botocore.session
+import botocore.validate
 
 STS_NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 
@@ -192,14 +196,79 @@ class Container(Double):
         return reply_json({"RoleArn": role, **self.mint().as_json()})
 
 
+class QueryParser:
+    """A Query protocol form as the API's model has it: botocore's, read backwards.
+
+    What botocore would not write for the same parameters is no form of that operation.
+    """
+
+    def __init__(self, service):
+        self.model = botocore.session.Session().get_service_model(service)
+        self.serializer = botocore.serialize.create_serializer("query")
+
+    def parse(self, form):
+        """The parameters; ValueError says what is wrong with the form."""
+        if form.get("Action") not in self.model.operation_names:
+            raise ValueError(f"no operation {form.get('Action')}")
+        operation = self.model.operation_model(form["Action"])
+        shape = operation.input_shape
+        found = self._structure(shape, "", form) if shape else {}
+        if shape:
+            report = botocore.validate.ParamValidator().validate(found, shape)
+            if report.has_errors():
+                raise ValueError(report.generate_report())
+        again = self.serializer.serialize_to_request(found, operation)["body"]
+        if {name: str(value) for name, value in again.items()} != form:
+            odd = sorted(set(form.items()) ^ {(n, str(v)) for n, v in again.items()})
+            raise ValueError(f"fields that the operation has not: {odd}")
+        return found
+
+    def _structure(self, shape, prefix, form):
+        return {
+            name: self._value(member, prefix + name, form)
+            for name, member in shape.members.items()
+            if any(key == prefix + name or key.startswith(prefix + name + ".") for key in form)
+        }
+
+    def _value(self, shape, name, form):
+        if shape.type_name == "structure":
+            return self._structure(shape, name + ".", form)
+        if shape.type_name == "list":
+            items = []
+            while any(
+                key == (item := f"{name}.member.{len(items) + 1}") or key.startswith(item + ".")
+                for key in form
+            ):
+                items.append(self._value(shape.member, item, form))
+            return items
+        return int(form[name]) if shape.type_name == "integer" else form[name]
+
+
+@dataclasses.dataclass(frozen=True)
+class Assumed:
+    """One session that the double of STS made, and what it was asked with."""
+
+    access_key_id: str
+    role: str
+    name: str
+    signer: str  # access key id; "" for a web identity token
+    parameters: dict
+    tags: dict  # with those that were transitive in the session that signed
+    transitive: frozenset
+    source_identity: str
+
+
 class Sts(Double):
     """AWS Security Token Service: roles that anybody known may assume, in any chain.
 
     `known` maps access key ids to (secret, session token or "", ARN); what it mints is added.
-    `web_tokens` are the web identity tokens that it takes.
+    `web_tokens` are the web identity tokens that it takes.  `trust` maps a role to the ARNs that
+    may assume it (a role's is that of its role, without the session's name); who stands not there
+    may be assumed by all.  `per_second` throttles; `gate` holds answers back while it is clear.
     """
 
     account = "123456789012"
+    query = QueryParser("sts")
 
     def __init__(self, region="eu-west-1", on_mint=None):
         super().__init__(on_mint)
@@ -208,6 +277,14 @@ class Sts(Double):
         self.web_tokens = set()
         self.refused_roles = set()
         self.external_ids = {}
+        self.trust = {}
+        self.untaggable_roles = set()  # whose trust policy lacks sts:TagSession
+        self.anonymous_roles = set()  # whose trust policy lacks sts:SetSourceIdentity
+        self.assumed = []
+        self.per_second = None
+        self.gate = threading.Event()
+        self.gate.set()
+        self.recent = collections.deque()
 
     def environment(self):
         return {"AWS_ENDPOINT_URL_STS": self.url, "AWS_REGION": self.region}
@@ -216,15 +293,22 @@ class Sts(Double):
         self.known[access_key_id] = (secret, token, arn or f"arn:aws:iam::{self.account}:user/bed")
 
     def answer(self, request):
+        assert self.gate.wait(60)
+        if self._throttled():
+            return self._error(400, "Throttling", "Rate exceeded")
         form = dict(urllib.parse.parse_qsl(request.body.decode(), keep_blank_values=True))
         if request.method != "POST" or form.get("Version") != "2011-06-15":
             return self._error(400, "InvalidAction", "no such version")
         action = form.get("Action")
+        try:
+            parameters = self.query.parse(form)
+        except ValueError as wrong:
+            return self._error(400, "ValidationError", str(wrong))
         if action == "AssumeRoleWithWebIdentity":
-            if form.get("WebIdentityToken") not in self.web_tokens:
-                return self._error(400, "InvalidIdentityToken", "The token is not known")
-            return self._assume(action, form)
-        caller, wrong = self._caller(request)
+            if parameters["WebIdentityToken"] not in self.web_tokens:
+                return self._error(400, "InvalidIdentityToken", "Incorrect token audience")
+            return self._assume(action, parameters, "", "")
+        key, caller, wrong = self._caller(request)
         if wrong:
             return wrong
         if action == "GetCallerIdentity":
@@ -233,21 +317,95 @@ class Sts(Double):
                 {"Arn": caller, "UserId": "AIDAEXAMPLE:bed", "Account": self.account},
             )
         if action == "AssumeRole":
-            return self._assume(action, form)
+            return self._assume(action, parameters, key, caller)
         return self._error(400, "InvalidAction", "Could not find operation")
 
-    def _assume(self, action, form):
-        role, name = form.get("RoleArn", ""), form.get("RoleSessionName", "")
-        seconds = int(form.get("DurationSeconds", self.lifetime_s))
+    def _throttled(self):
+        if self.per_second is None:
+            return False
+        now = time.monotonic()
+        with self.lock:
+            while self.recent and self.recent[0] <= now - 1:
+                self.recent.popleft()
+            if len(self.recent) >= self.per_second:
+                return True
+            self.recent.append(now)
+            return False
+
+    def _refusal(self, action, parameters, before, caller):
+        """What a real STS would refuse the assumption for: an error, or None."""
+        role = parameters["RoleArn"]
+        seconds = parameters.get("DurationSeconds", 3600)
+        denied = f"User: {caller or 'web identity'} is not authorized to perform: sts:%s on {role}"
         if not re.fullmatch(r"arn:aws:iam::\d{12}:role/[\w+=,.@/-]+", role):
             return self._error(400, "ValidationError", f"{role} is invalid")
-        if not re.fullmatch(r"[\w+=,.@-]{2,64}", name):
-            return self._error(400, "ValidationError", "roleSessionName is invalid")
-        if role in self.refused_roles or form.get("ExternalId") != self.external_ids.get(role):
-            return self._error(403, "AccessDenied", f"not authorized to perform sts:{action}")
+        for name in ("RoleSessionName", "SourceIdentity"):
+            if not re.fullmatch(r"[\w+=,.@-]{2,64}", parameters.get(name, "ok"), re.A):
+                return self._error(400, "ValidationError", f"{name} is invalid")
+        if not 900 <= seconds <= 43200:
+            return self._error(400, "ValidationError", "durationSeconds is out of range")
+        if seconds > 3600 and ":assumed-role/" in caller:
+            return self._error(
+                400,
+                "ValidationError",
+                "The requested DurationSeconds exceeds the 1 hour session limit for roles "
+                "assumed by role chaining.",
+            )
+        if role in self.refused_roles or parameters.get("ExternalId") != self.external_ids.get(
+            role
+        ):
+            return self._error(403, "AccessDenied", denied % action)
+        if role in self.trust and not caller.startswith(tuple(self.trust[role])):
+            return self._error(403, "AccessDenied", denied % action)
+        if parameters.get("Tags") and role in self.untaggable_roles:
+            return self._error(403, "AccessDenied", denied % "TagSession")
+        source = parameters.get("SourceIdentity", "")
+        if source and role in self.anonymous_roles:
+            return self._error(403, "AccessDenied", denied % "SetSourceIdentity")
+        if source and before and before.source_identity not in ("", source):
+            return self._error(403, "AccessDenied", "the source identity cannot be changed")
+        if "Policy" in parameters and not self._is_policy(parameters["Policy"]):
+            return self._error(400, "MalformedPolicyDocument", "The policy is not valid JSON")
+        set_before = before.transitive if before else frozenset()
+        if set_before & {tag["Key"] for tag in parameters.get("Tags", [])}:
+            return self._error(
+                400, "InvalidParameterValue", "a tag was set by the calling session as transitive"
+            )
+        return None
+
+    @staticmethod
+    def _is_policy(text):
+        try:
+            return isinstance(json.loads(text), dict) and len(text) <= 2048
+        except ValueError:
+            return False
+
+    def _assume(self, action, parameters, key, caller):
+        before = next((a for a in self.assumed if a.access_key_id == key), None)
+        wrong = self._refusal(action, parameters, before, caller)
+        if wrong:
+            return wrong
+        role, name = parameters["RoleArn"], parameters["RoleSessionName"]
         arn = f"arn:aws:sts::{self.account}:assumed-role/{role.rsplit('/', 1)[1]}/{name}"
-        session = self.mint(arn, seconds)
+        session = self.mint(arn, parameters.get("DurationSeconds", self.lifetime_s))
         self.know(session.access_key_id, session.secret_access_key, session.session_token, arn)
+        inherited = before.transitive if before else frozenset()
+        with self.lock:
+            self.assumed.append(
+                Assumed(
+                    session.access_key_id,
+                    role,
+                    name,
+                    key,
+                    parameters,
+                    {
+                        **({k: before.tags[k] for k in inherited} if before else {}),
+                        **{tag["Key"]: tag["Value"] for tag in parameters.get("Tags", [])},
+                    },
+                    inherited | frozenset(parameters.get("TransitiveTagKeys", [])),
+                    parameters.get("SourceIdentity") or (before.source_identity if before else ""),
+                )
+            )
         return self._reply(
             action,
             {
@@ -270,16 +428,16 @@ class Sts(Double):
             request.headers.get("authorization", ""),
         )
         if not found:
-            return None, self._error(403, "MissingAuthenticationToken", "no signature")
+            return None, None, self._error(403, "MissingAuthenticationToken", "no signature")
         key, _, region, names, signature = found.groups()
         secret, token, arn = self.known.get(key, (None, None, None))
         if secret is None or request.headers.get("x-amz-security-token", "") != token:
-            return None, self._error(403, "InvalidClientTokenId", "The security token is invalid")
+            return None, None, self._error(403, "InvalidClientTokenId", "The security token is invalid")
         if not {"host", "x-amz-date"} <= set(names.split(";")) or region != self.region:
-            return None, self._error(403, "SignatureDoesNotMatch", "scope or headers are wrong")
+            return None, None, self._error(403, "SignatureDoesNotMatch", "scope or headers are wrong")
         if self._signature(request, key, secret, names.split(";"), region) != signature:
-            return None, self._error(403, "SignatureDoesNotMatch", "the signature does not match")
-        return arn, None
+            return None, None, self._error(403, "SignatureDoesNotMatch", "the signature does not match")
+        return key, arn, None
 
     @staticmethod
     def _signature(request, key, secret, names, region):
