@@ -36,8 +36,11 @@ static void take_url_password(struct decoder *d, struct endpoint *e, struct view
     e->password_reference = (struct view){NULL, 0};
     if (reference_is(part)) {
         e->password_reference = arena_copy(d->arena, part);
-        if (resolve_text(d, value, "url", part, &plain))
-            e->password = plain;
+        if (!resolve_text(d, value, "url", part, &plain))
+            return;
+        if (plain.len == 0)
+            decode_error(d, value, "'url': its password is empty");
+        e->password = plain;
         return;
     }
     if (!value->referenced) {

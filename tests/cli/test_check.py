@@ -371,3 +371,71 @@ def test_a_key_that_is_not_the_certificates_is_told(tmp_path):
     assert wrong.returncode == 1
     assert "the private key does not belong to the certificate" in wrong.stderr
     assert "private key" not in check("one").stderr
+
+
+# -- references ----------------------------------------------------------------------------------
+
+REFERENCES = """
+_format_version: "3.0"
+vaults:
+- {prefix: mounted, name: file, config: {prefix: secrets}}
+- {prefix: shop, name: aws, config: {region: "{vault://env/REGION}"}}
+services:
+- {name: a, url: "postgres://u:{vault://env/PW}@127.0.0.1/d", sslmode: disable}
+- {name: b, url: "postgres://u@127.0.0.1/d", sslmode: disable, password: "{vault://mounted/db/pw}"}
+- {name: c, url: "postgres://127.0.0.1/d", sslmode: disable, secret: "{vault://shop/prod%2Fdb}"}
+- name: d
+  url: postgres://127.0.0.1/d
+  sslmode: disable
+  user: "{vault://env/JSON/user}"
+  password: "{vault://aws/db/password}"
+"""
+
+
+def test_references_are_looked_up_but_for_aws(tmp_path):
+    path = written(tmp_path, REFERENCES)
+    secret = tmp_path / "secrets" / "db" / "pw"
+    secret.parent.mkdir(parents=True)
+    secret.write_text("s3cret-of-file\n")
+    secret.chmod(0o600)
+    environment = {"PW": "s3cret-of-env", "REGION": "eu-west-1", "JSON": '{"user": "me"}'}
+
+    got = run(path, **environment)
+    assert got.returncode == 0, got.stderr
+    assert got.stdout == f"configuration at {path} is valid\n"
+    assert got.stderr == (
+        f"{path}:9:70: warning: 'secret': the secret of AWS was not read\n"
+        f"{path}:14:13: warning: the secret of AWS was not read\n")
+
+    secret.chmod(0o644)
+    open_to_all = run(path, **environment)
+    assert open_to_all.returncode == 0
+    assert (f"{path}:8:74: warning: every user of this machine may read the secret's file\n"
+            in open_to_all.stderr)
+
+    secret.unlink()
+    gone = run(path, **{**environment, "JSON": "{}", "PW": ""})
+    assert gone.returncode == 1
+    assert (f"{path}:8:74: error: the file '{secret}' cannot be read: No such file or directory\n"
+            in gone.stderr)
+    assert f"{path}:7:17: error: 'url': its password is empty\n" in gone.stderr
+    assert (f"{path}:13:9: error: the environment variable 'JSON' is no JSON object with the "
+            "member 'user'\n" in gone.stderr)
+    for said in (got, open_to_all, gone):
+        assert "s3cret" not in said.stdout + said.stderr
+
+
+def test_a_session_policy_must_be_json(tmp_path):
+    path = written(tmp_path, """
+_format_version: "3.0"
+services:
+- name: a
+  url: postgres://u@db.example.com/d
+  iam_auth:
+    region: eu-west-1
+    assume_role_arn: arn:aws:iam::123456789012:role/a
+    policy: '{"Version": "2012-10-17", }'
+""")
+    got = run(path)
+    assert got.returncode == 1
+    assert f"{path}:9:13: error: 'policy': is not well-formed JSON\n" in got.stderr

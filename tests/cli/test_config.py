@@ -64,6 +64,42 @@ def test_the_store_s_properties_tell_what_they_inherit_and_what_iam_raises(tmp_p
     assert said["pg_pool_size"] == ("", "default")
 
 
+def test_the_vaults_of_the_node_are_kongs(tmp_path):
+    conf = tmp_path / "sallyport.conf"
+    conf.write_text("vault_aws_region = eu-west-1\nvault_aws_ttl = 300\nvault_env_prefix = X_\n"
+                    "vault_aws_decode_base64 = on\n")
+    got = show(conf, KONG_VAULT_AWS_REGION="eu-west-2", SALLYPORT_VAULT_AWS_TTL="600",
+               KONG_VAULT_AWS_ENDPOINT_URL="https://sm.example")
+    assert got.returncode == 0 and got.stderr == ""
+    said = properties(got.stdout)
+    assert said["vault_aws_region"] == ("eu-west-2", "KONG_VAULT_AWS_REGION in the environment")
+    assert said["vault_aws_ttl"] == ("600", "SALLYPORT_VAULT_AWS_TTL in the environment")
+    assert said["vault_aws_endpoint_url"] == ("https://sm.example", "KONG_VAULT_AWS_ENDPOINT_URL "
+                                                                    "in the environment")
+    assert said["vault_aws_decode_base64"] == ("on", f"{conf}:4")
+    assert said["vault_env_prefix"] == ("X_", f"{conf}:3")
+    assert said["vault_aws_role_session_name"] == ("KongVault", "default")
+    assert said["vault_aws_resurrect_ttl"] == ("100000000", "default")
+    assert said["vault_aws_neg_ttl"] == ("0", "default")
+
+
+def test_a_reference_is_shown_as_written_never_what_it_stands_for(tmp_path):
+    secret = tmp_path / "name"
+    secret.write_text("a-secret-name\n")
+    secret.chmod(0o600)
+    conf = tmp_path / "sallyport.conf"
+    by_file = "{vault://file/" + str(secret).replace("/", "%2F") + "}"
+    conf.write_text(f"node_name = {by_file}\npg_password = {{vault://env/PW}}\n"
+                    "pg_user = {vault://aws/db/username}\n")
+    got = show(conf, PW="hunter2")
+    assert got.returncode == 0
+    assert got.stderr == f"{conf}:3: warning: 'pg_user': the secret of AWS was not read\n"
+    assert "a-secret-name" not in got.stdout and "hunter2" not in got.stdout
+    said = properties(got.stdout)
+    assert said["node_name"] == (by_file, f"{conf}:1")
+    assert said["pg_password"] == ("{vault://env/PW}", f"{conf}:2")
+
+
 def test_what_it_prints_is_a_configuration_that_says_the_same(tmp_path):
     conf = tmp_path / "sallyport.conf"
     conf.write_text("prefix = run\nnode_name = a\\#b # a comment\nworkers = 3\n")

@@ -5,12 +5,17 @@
 static const char *const variables[] = {"SECOND_AUDIENCE=api://second", "LOCAL_PASSWORD=p:w@/x",
                                         NULL};
 
+static const char *const secrets[] = {"shop-secrets prod/shop username 0=shop_app",
+                                      "shop-secrets prod/shop password 0=s3cret", NULL};
+
 static int load_full(void **state)
 {
     static struct test_config t;
     struct buf text, all;
 
     test_config_init(&t, variables);
+    t.host.secrets = secrets;
+    t.host.host.secret = test_secret;
     test_read_vector("full.yaml", &text);
     err e = test_parse(&t, "conf.d/full.yaml", buf_view(&text));
     buf_clear(&text);
@@ -76,7 +81,7 @@ static void services_have_their_values(void **state)
     const struct test_config *t = *state;
     const struct service *s = &t->e.services[0];
 
-    assert_int_equal(t->e.service_count, 2);
+    assert_int_equal(t->e.service_count, 4);
     assert_text(s->primary.user, "app+1");
     assert_text(s->primary.host, "shop.cluster-abc.eu-west-1.rds.amazonaws.com");
     assert_int_equal(s->primary.port, 5432);
@@ -104,6 +109,31 @@ static void services_have_their_values(void **state)
     assert_int_equal(s->pool.shared_depth, 19);
     assert_int_equal(s->pool.statement_cache, 23);
     assert_int_equal(s->pool.login_rate, 29);
+}
+
+static void sessions_and_secrets_have_their_values(void **state)
+{
+    const struct test_config *t = *state;
+    const struct iam_auth *iam = &t->e.services[2].primary.iam_auth;
+    const struct endpoint *managed = &t->e.services[3].primary;
+
+    assert_int_equal(t->e.vault_count, 2);
+    assert_text(t->e.vaults[0].aws.endpoint_url,
+                "https://vpce-1.secretsmanager.eu-west-1.vpce.amazonaws.com");
+    assert_text(t->e.vaults[1].path_prefix, "conf.d/secrets.d");
+    assert_true(iam->per_caller);
+    assert_int_equal(iam->assume_role_arn.count, 2);
+    assert_text(iam->source_identity, "{client}");
+    assert_int_equal(iam->session_duration_s, 2700);
+    assert_int_equal(iam->tag_count, 2);
+    assert_text(iam->tags[1].value, "{issuer}/{subject}");
+    assert_int_equal(iam->max_sessions, 250);
+    assert_text(managed->secret, "{vault://shop-secrets/prod%2Fshop}");
+    assert_text(managed->user, "shop_app");
+    assert_text(managed->password, "s3cret");
+    assert_text(managed->url, "postgres://shop_app@db.example.com:5432/shop");
+    assert_int_equal(managed->rotation.every_s, 2592000);
+    assert_true(managed->rotation.alternating);
 }
 
 static void read_inherits_what_it_does_not_say(void **state)
@@ -266,6 +296,8 @@ static void ids_are_derived_from_kind_and_name(void **state)
     assert_non_null(memchr("89ab", id.data[19], 4));
     assert_false(view_eq(id, t->e.services[1].meta.id));
     test_config_init(&again, variables);
+    again.host.secrets = secrets;
+    again.host.host.secret = test_secret;
     test_read_vector("full.yaml", &text);
     assert_false(failed(test_parse(&again, "other.yaml", buf_view(&text))));
     assert_true(view_eq(id, again.e.services[0].meta.id));
@@ -399,6 +431,8 @@ static void mutated_files_are_refused_or_accepted(void **state)
         for (int i = round % 5; i >= 0 && text.len > 1; i--)
             mutate(&text, &seed);
         test_config_init(&t, variables);
+        t.host.secrets = secrets;
+        t.host.host.secret = test_secret;
         err e = test_parse(&t, "x.yaml", buf_view(&text));
         assert_true(failed(e) == (t.d.errors > 0));
         assert_true(!failed(e) || is_fault(e, &config_invalid));
@@ -417,6 +451,7 @@ int main(void)
     const struct CMUnitTest full[] = {
         cmocka_unit_test(issuers_have_their_values),
         cmocka_unit_test(services_have_their_values),
+        cmocka_unit_test(sessions_and_secrets_have_their_values),
         cmocka_unit_test(read_inherits_what_it_does_not_say),
         cmocka_unit_test(what_is_not_written_has_its_default),
         cmocka_unit_test(routes_have_their_values),
