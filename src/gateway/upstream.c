@@ -15,6 +15,9 @@
 enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000, NAME_MAX_BYTES = 300 };
 
 /* What AWS said stands in the audit's login_failure and in the log, never in an answer. */
+static const struct fault upstream_session_denied = {
+    "session_denied", "STS refused the caller's session",
+    "no session with the database is given to this caller", 403};
 static const struct fault upstream_session_unavailable = {
     "session_unavailable", "the caller's session could not be obtained from STS",
     "a session with the database could not be obtained; try again", 503};
@@ -195,6 +198,14 @@ static void record_denied_session(struct upstream *u, err why, const char *detai
     (void)!failed(audit_flush(u->control->audit));
 }
 
+static err told_to_caller(err why)
+{
+    if (is_fault(why, &aws_session_token_refused))
+        return why; /* it speaks of the caller's own token */
+    return fail(is_fault(why, &aws_session_refused) ? &upstream_session_denied
+                                                    : &upstream_session_unavailable);
+}
+
 /* Whether the session's credentials are there.  Where the service's own are not, the login is begun
  * all the same and fails with the reason; a caller's session fails by itself, unconnected. */
 static enum aws_ready credentials_for(struct upstream *u, struct db_session *s)
@@ -212,8 +223,7 @@ static enum aws_ready credentials_for(struct upstream *u, struct db_session *s)
     if (ready != AWS_FAILED || s->common)
         return ready == AWS_WAIT ? AWS_WAIT : AWS_READY;
     record_denied_session(u, why, detail);
-    broker_session_failed(u->broker, s,
-                          fail(&upstream_session_unavailable));
+    broker_session_failed(u->broker, s, told_to_caller(why));
     return AWS_FAILED;
 }
 
