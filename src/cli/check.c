@@ -7,18 +7,18 @@
 #include "cli/check_files.h"
 #include "cli/check_token.h"
 #include "cli/cli.h"
+#include "cli/secrets.h"
 #include "config/config.h"
-#include "gateway/config_host.h"
 #include "gateway/snapshot.h"
 
 static const char usage[] =
-    "usage: sallyport check [-c SALLYPORT.CONF] [SALLYPORT.YAML...]\n"
+    "usage: sallyport check [--secrets] [-c SALLYPORT.CONF] [SALLYPORT.YAML...]\n"
     "       sallyport check --token FILE [--json] [-c SALLYPORT.CONF] [SALLYPORT.YAML]\n"
     "\n"
     "Reads the node's configuration and what it serves, SQL included, and prints every mistake\n"
     "with file, line and column.  Without a YAML file the one that declarative_config names is\n"
-    "read.  References to the environment and to files are looked up; AWS is not asked, and each\n"
-    "reference to it is named in a warning.\n"
+    "read.  References to the environment and to files are looked up; AWS is not asked unless\n"
+    "--secrets says so, and each reference to it is named in a warning.\n"
     "\n"
     "With --token it then tells what this token would be allowed, without a call: each step of\n"
     "its verification, and for every route the role chosen and why not the others.  The issuers'\n"
@@ -27,6 +27,7 @@ static const char usage[] =
     "  -c, --conf FILE   the node's configuration; by default " CONFIG_DEFAULT_FILE "\n"
     "      --token FILE  a file that holds a token; - is the standard input\n"
     "      --json        the answer about the token as JSON\n"
+    "      --secrets     reads the secrets of AWS too, as a start would\n"
     "  -h, --help        this text\n"
     "\n"
     "exit: 0 when all is valid (and the token verifies), 1 otherwise\n";
@@ -37,6 +38,7 @@ struct options {
     const char *conf_file;
     const char *token_file; /* NULL: no token is asked about */
     bool json;
+    bool secrets; /* those of AWS are read */
 };
 
 struct check {
@@ -45,6 +47,7 @@ struct check {
     struct diagnostics d;
     struct node_config node;
     enum severity key_files; /* asked about a token, the answer says what the keys are good for */
+    struct cli_secrets *secrets;
     struct snapshot *snapshot; /* of the last file that was valid */
 };
 
@@ -74,13 +77,10 @@ static void check_bundle(struct check *c, const char *path, const struct entitie
 
 static void check_yaml(struct check *c, const char *path, enum severity bundle)
 {
-    struct config_host host = config_host_offline;
-    const struct snapshot_makers nothing = {.host = &host};
     struct snapshot *s = NULL;
     size_t errors = c->d.errors;
 
-    host.node = &c->node;
-    err e = snapshot_build(path, &nothing, &c->d, &s);
+    err e = cli_secrets_build(c->secrets, path, &c->d, &s);
     if (failed(e) && c->d.errors == errors)
         diag_add(&c->d, SEVERITY_ERROR, view_str(path), 0, 0, "%s", e.fault->text);
     if (s != NULL) {
@@ -97,7 +97,8 @@ static bool check_node(struct check *c, const char *conf_file)
                                           .conf_file = conf_file,
                                           .host = &config_host_offline};
 
-    if (failed(node_config_load(&c->arena, &sources, &c->node, &c->d)))
+    cli_secrets_set_node(c->secrets, &c->node);
+    if (failed(cli_secrets_load_node(c->secrets, &c->arena, &sources, &c->node, &c->d)))
         return false;
     /* That the two files can be read is known by now. */
     check_certificate_files(&c->d, &c->node);
@@ -147,13 +148,19 @@ static int conclude(const struct check *c, const char *what, const struct option
 
 static int check(const struct options *o, int count, char **files)
 {
-    struct check c = {.key_files = o->token_file != NULL ? SEVERITY_WARNING : SEVERITY_ERROR};
+    struct check c = {.secrets = cli_secrets_new(o->secrets),
+                      .key_files = o->token_file != NULL ? SEVERITY_WARNING : SEVERITY_ERROR};
 
+    if (c.secrets == NULL) {
+        fprintf(stderr, "Error: %s\n", fault_out_of_memory.text);
+        return 1;
+    }
     arena_init(&c.arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     arena_init(&c.words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     c.d.arena = &c.words;
     int code = conclude(&c, check_all(&c, o->conf_file, count, files), o);
     snapshot_release(c.snapshot);
+    cli_secrets_free(c.secrets);
     arena_clear(&c.arena);
     arena_clear(&c.words);
     return code;
@@ -167,10 +174,11 @@ static int complain(void)
 
 static int run(int argc, char **argv)
 {
-    enum { TOKEN = 256, AS_JSON };
+    enum { TOKEN = 256, AS_JSON, SECRETS };
     static const struct option options[] = {{"conf", required_argument, NULL, 'c'},
                                             {"token", required_argument, NULL, TOKEN},
                                             {"json", no_argument, NULL, AS_JSON},
+                                            {"secrets", no_argument, NULL, SECRETS},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     struct options o = {.json = false};
@@ -187,6 +195,8 @@ static int run(int argc, char **argv)
             o.token_file = optarg;
         else if (option == AS_JSON)
             o.json = true;
+        else if (option == SECRETS)
+            o.secrets = true;
         else
             return complain();
     }

@@ -11,7 +11,7 @@
 enum { CLI_PATH_BYTES = 4096 };
 
 /* Loads it, printing every mistake and warning; false when there are mistakes.  conf_file may be
- * NULL.  *out lives in the arena. */
+ * NULL.  *out lives in the arena.  Secrets of AWS are left unread: only a start needs them. */
 bool cli_load_node(struct arena *arena, const char *conf_file, struct node_config *out);
 
 /* Text from callers goes to a terminal: control characters must not, U+0080 to U+009F included, and

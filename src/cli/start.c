@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/node.h"
+#include "cli/secrets.h"
 #include "gateway/control.h"
 
 static const char usage[] =
@@ -201,6 +202,22 @@ static bool open_status(struct control *c, const struct node_config *node)
     return true;
 }
 
+/* With the secrets that it refers to. */
+static bool load_node(struct arena *arena, const char *conf_file, struct node_config *out)
+{
+    struct node_config_sources sources = {.environment = environ, .conf_file = conf_file};
+    struct cli_secrets *secrets = cli_secrets_new(true);
+    struct diagnostics d = {.arena = arena};
+
+    err e = secrets == NULL ? fail(&fault_out_of_memory)
+                            : cli_secrets_load_node(secrets, arena, &sources, out, &d);
+    diag_print(&d, STDERR_FILENO);
+    if (failed(e))
+        fprintf(stderr, "Error: %s\n", e.fault->text);
+    cli_secrets_free(secrets);
+    return !failed(e);
+}
+
 static int serve(const char *conf_file)
 {
     /* As long as the process: threads may still look into them when a late step fails. */
@@ -209,7 +226,7 @@ static int serve(const char *conf_file)
     static struct arena arena;
 
     arena_init(&arena, 16 * 1024, 16 * 1024 * 1024);
-    if (!cli_load_node(&arena, conf_file, &node))
+    if (!load_node(&arena, conf_file, &node))
         return 1;
     if (node.declarative_config.len == 0) {
         fputs("Error: there is nothing to serve: set declarative_config\n", stderr);

@@ -111,12 +111,22 @@ static bool same_secret(const struct endpoint *a, const struct endpoint *b)
            view_eq(a->rotation.master, b->rotation.master);
 }
 
+/* What references stand for is asked at each login: a new value of the same secret is no other
+ * login, and the connections stay. */
+static bool same_login(const struct endpoint *a, const struct endpoint *b)
+{
+    bool whole = a->secret.len > 0;
+
+    return same_secret(a, b) &&
+           (whole || a->user_reference.len > 0 || view_eq(a->user, b->user)) &&
+           (whole || a->password_reference.len > 0 || secret_eq(a->password, b->password));
+}
+
 static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
 {
-    return view_eq(a->host, b->host) && a->port == b->port && view_eq(a->user, b->user) &&
-           view_eq(a->database, b->database) && secret_eq(a->password, b->password) &&
-           a->sslmode == b->sslmode && view_eq(a->sslrootcert, b->sslrootcert) &&
-           same_iam_auth(&a->iam_auth, &b->iam_auth) && same_secret(a, b);
+    return view_eq(a->host, b->host) && a->port == b->port &&
+           view_eq(a->database, b->database) && a->sslmode == b->sslmode && view_eq(a->sslrootcert, b->sslrootcert) &&
+           same_iam_auth(&a->iam_auth, &b->iam_auth) && same_login(a, b);
 }
 
 static bool same_pool(const struct service *a, const struct service *b)

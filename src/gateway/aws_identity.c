@@ -116,7 +116,7 @@ static void pin(struct control *c, const struct endpoint *e)
 static void pin_sessions(struct control *c)
 {
     aws_sessions_unpin_all(c->sessions);
-    for (size_t i = 0; i < c->snapshot->entities.service_count; i++) {
+    for (size_t i = 0; c->snapshot != NULL && i < c->snapshot->entities.service_count; i++) {
         const struct service *service = &c->snapshot->entities.services[i];
         pin(c, &service->primary);
         if (service->has_read)
@@ -161,6 +161,7 @@ static void tick(struct control *c)
     }
     arm(c, next_ms);
     upstreams_pump(c);
+    secrets_tick(c);
 }
 
 /* From the loop's next turn, for the chain or the sessions may be in the middle of their work. */
@@ -204,14 +205,14 @@ static void say_of_kong(const struct control *c)
                  LOG_STR("source", aws_source_name(chain_plan(c->chain)->source)));
 }
 
-static void begin(struct control *c, const struct endpoint *e)
+static void begin(struct control *c, struct view region_hint)
 {
     const struct chain_options options = {
         .fetcher = net_fetcher_base(c->fetcher),
         .runner = net_runner_base(c->runner),
         .clock = &system_clock,
         .lookup = getenv,
-        .region_hint = e->iam_auth.region,
+        .region_hint = region_hint,
         .wake = wake,
         .wake_arg = c,
     };
@@ -236,10 +237,28 @@ void aws_identity_wanted(struct control *c)
     const struct endpoint *e = iam_endpoint(c->snapshot);
 
     if (e != NULL && c->chain == NULL)
-        begin(c, e);
+        begin(c, e->iam_auth.region);
     if (c->sessions != NULL)
         pin_sessions(c);
     tick(c);
+}
+
+err aws_identity_need(struct control *c, struct view region_hint)
+{
+    if (c->chain == NULL) {
+        begin(c, region_hint);
+        if (c->sessions != NULL)
+            arm(c, time_monotonic_ns() / NS_PER_MS);
+    }
+    return c->sessions != NULL ? OK : c->credentials_error;
+}
+
+void aws_identity_asked(struct control *c)
+{
+    int64_t due_ms = aws_sessions_next_ms(c->sessions);
+
+    if (due_ms < c->aws_due_ms)
+        arm(c, due_ms);
 }
 
 bool aws_identity_is_awaited(const struct control *c)
@@ -274,9 +293,7 @@ static enum aws_ready of_session(struct control *c, const struct endpoint *e,
     if (!failed(*why))
         ready = aws_sessions_get(c->sessions, &a.request, out, why, detail);
     arena_clear(&a.arena);
-    int64_t due_ms = aws_sessions_next_ms(c->sessions);
-    if (due_ms < c->aws_due_ms)
-        arm(c, due_ms);
+    aws_identity_asked(c);
     return ready;
 }
 

@@ -113,7 +113,15 @@ static void take_snapshot(struct control *c, struct snapshot *s, const char *has
     aws_identity_wanted(c);
 }
 
-static bool load(struct control *c, const char *cause, bool at_start)
+static void note_news(struct control *c)
+{
+    c->news = true;
+}
+
+enum loaded { LOADED, REFUSED, AWAITS_SECRETS };
+
+/* One try. */
+static enum loaded load(struct control *c, bool at_start)
 {
     struct arena arena;
     char hash[65] = "";
@@ -126,9 +134,14 @@ static bool load(struct control *c, const char *cause, bool at_start)
         .arg = c,
         .previous_identity = c->snapshot != NULL ? c->snapshot->identity : NULL,
         .metrics = c->gateway.metrics,
+        .host = &c->secrets.host.host,
     };
     hash_file(c->yaml_path, hash);
     err e = snapshot_build(c->yaml_path, &makers, &d, &s);
+    if (is_fault(e, &config_awaits_secrets)) {
+        arena_clear(&arena);
+        return AWAITS_SECRETS;
+    }
     if (at_start)
         diag_print(&d, STDERR_FILENO);
     else
@@ -137,11 +150,27 @@ static bool load(struct control *c, const char *cause, bool at_start)
         take_snapshot(c, s, hash);
     else
         upstreams_sweep(c); /* brokers that only the refused one would have used */
-    record_change(c, cause, hash, !failed(e), &d);
+    record_change(c, c->load_cause, hash, !failed(e), &d);
     if (failed(e) && at_start)
         say(e.fault->text, c->yaml_path);
     arena_clear(&arena);
-    return !failed(e);
+    secrets_end_load(c, !failed(e));
+    return failed(e) ? REFUSED : LOADED;
+}
+
+/* The loop turns meanwhile, for what is asked of AWS; nothing is served yet. */
+static bool load_at_start(struct control *c)
+{
+    enum loaded loaded;
+
+    c->load_cause = "start";
+    secrets_begin_load(c);
+    while ((loaded = load(c, true)) == AWAITS_SECRETS && !c->stopping) {
+        secrets_await(c, note_news);
+        for (c->news = false; !c->news && !c->stopping;)
+            uv_run(&c->loop, UV_RUN_ONCE);
+    }
+    return loaded == LOADED;
 }
 
 /* ---- Properties of the node ---- */
@@ -200,23 +229,34 @@ static void say_of_environment(const struct control *c)
                    "others need a new start");
 }
 
-bool control_reload(struct control *c, const char *cause)
+static void try_reload(struct control *c)
 {
-    bool good = load(c, cause, false);
-
-    if (good) {
+    switch (load(c, false)) {
+    case AWAITS_SECRETS:
+        secrets_await(c, try_reload);
+        break;
+    case LOADED:
         reload_certificate(c);
         log_notice("configuration_loaded", "the configuration was loaded and is served; the "
                    "environment, that of AWS included, is the one of the start",
-                   LOG_STR("cause", cause), LOG_INT("routes", (int64_t)c->snapshot->route_count));
+                   LOG_STR("cause", c->load_cause),
+                   LOG_INT("routes", (int64_t)c->snapshot->route_count));
         say_of_environment(c);
-    } else {
+        break;
+    case REFUSED:
         log_error("configuration_refused",
                   "the configuration has mistakes; the one before goes on being served",
-                  LOG_STR("cause", cause), LOG_STR("file", c->yaml_path));
+                  LOG_STR("cause", c->load_cause), LOG_STR("file", c->yaml_path));
+        break;
     }
+}
+
+void control_reload(struct control *c, const char *cause)
+{
+    c->load_cause = cause;
+    secrets_begin_load(c);
+    try_reload(c);
     tell_of_restart(c);
-    return good;
 }
 
 /* ---- The door's certificate ---- */
@@ -431,6 +471,7 @@ static void init_loop(struct control *c)
     uv_timer_init(&c->loop, &c->keys);
     uv_timer_init(&c->loop, &c->logins);
     uv_timer_init(&c->loop, &c->deadline);
+    secrets_init_handles(c);
     aws_identity_init(c);
     c->turn.data = c->second.data = c->keys.data = c->logins.data = c->deadline.data = c;
     c->keys_wake.data = c;
@@ -462,7 +503,7 @@ static bool open_sources(struct control *c)
     if (c->runner == NULL)
         return false;
     with_fetcher.fetcher = net_fetcher_base(c->fetcher);
-    return !failed(key_refresher_new(&with_fetcher, &c->refresher));
+    return secrets_init(c) && !failed(key_refresher_new(&with_fetcher, &c->refresher));
 }
 
 static bool open_gateway(struct control *c)
@@ -558,9 +599,10 @@ bool control_start(struct control *c, const struct node_config *node)
         return false;
     }
     give_certificate(c, tls);
-    if (!load(c, "start", true))
-        return false;
-    return true;
+    c->starting = true;
+    bool loaded = load_at_start(c);
+    c->starting = false;
+    return loaded;
 }
 
 void control_on_end(struct control *c, void (*end)(void *arg), void *arg)
@@ -584,6 +626,7 @@ static void close_handles(struct control *c)
     uv_close((uv_handle_t *)&c->keys_wake, NULL);
     uv_close((uv_handle_t *)&c->logins, NULL);
     uv_close((uv_handle_t *)&c->deadline, NULL);
+    secrets_close(c);
     aws_identity_close_handles(c);
     mailbox_close(&c->mailbox);
     net_fetcher_close(c->fetcher, on_fetcher_closed, NULL);

@@ -12,6 +12,7 @@
 #include "aws/sessions.h"
 #include "base/buf.h"
 #include "base/diag.h"
+#include "gateway/secrets.h"
 #include "gateway/worker.h"
 #include "identity/key_refresher.h"
 #include "net/fetch.h"
@@ -53,6 +54,10 @@ struct control {
     int64_t aws_due_ms;                      /* of the timer */
     int64_t aws_pinned_us;                   /* the chain's credentials when sessions were pinned */
     err credentials_error;                   /* without a chain: why */
+    struct secrets secrets;
+    const char *load_cause; /* of the load under way or the latest */
+    bool starting;          /* the workers do not run yet */
+    bool news;              /* of secrets, while a start waits for them */
     struct snapshot *snapshot;
     struct list upstreams; /* struct upstream */
     int64_t configured_at_s;
@@ -73,8 +78,9 @@ int control_run(struct control *c);
  * once, after the workers have ended. */
 void control_on_end(struct control *c, void (*end)(void *arg), void *arg);
 
-/* SIGHUP's work: loads the configuration anew; a bad one is refused and the old one goes on. */
-bool control_reload(struct control *c, const char *cause);
+/* SIGHUP's work: loads the configuration anew; a bad one is refused and the old one goes on, as it
+ * does while the new one waits for its secrets. */
+void control_reload(struct control *c, const char *cause);
 
 /* For the status report. */
 struct upstream_status {

@@ -10,6 +10,7 @@
 #include "crypto/tls.h"
 #include "database/cancel.h"
 #include "gateway/aws_identity.h"
+#include "gateway/login_secret.h"
 #include "pg/login.h"
 
 enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000, NAME_MAX_BYTES = 300 };
@@ -28,6 +29,7 @@ struct upstream_login {
     struct db_session *session;
     struct aws_session *held; /* so that it is there when the server asks for the token */
     struct login *login;
+    struct login_secret secret; /* of a login by references */
     char access_key_id[AWS_ACCESS_KEY_ID_MAX + 1];
     char session_arn[AWS_ARN_MAX + 1];
 };
@@ -71,11 +73,24 @@ static err mint_token(struct upstream_login *ul, const struct broker *b, struct 
     return OK;
 }
 
+static err give_secret(struct upstream_login *ul, const struct broker *b, struct buf *password,
+                       struct login_credential *out)
+{
+    err e = login_secret_give(ul->upstream->control, &b->endpoint, &ul->secret, password, out);
+
+    if (failed(e))
+        log_warn("login_secret_unavailable", e.fault->text, LOG_VIEW("service", b->name),
+                 LOG_STR("detail", ul->secret.why));
+    return e;
+}
+
 static err give_credential(void *arg, const struct broker *b, struct buf *password,
                            struct login_credential *out)
 {
     if (b->endpoint.iam_auth.enabled)
         return mint_token(arg, b, password, out);
+    if (login_secret_is(&b->endpoint))
+        return give_secret(arg, b, password, out);
     buf_add_view(password, b->endpoint.password);
     return buf_failed(password) ? fail(&fault_out_of_memory) : OK;
 }
@@ -95,7 +110,9 @@ static void record_login(struct upstream *u, const struct login_report *r)
         .signed_host = r->credential.signed_host,
         .database = e->database,
         .database_user = r->credential.user.len > 0 ? r->credential.user : e->user,
-        .auth_method = e->iam_auth.enabled ? VIEW("iam") : view_str(r->method),
+        .auth_method = e->iam_auth.enabled ? VIEW("iam")
+                       : login_secret_is(e) ? VIEW("secret")
+                                            : view_str(r->method),
         .access_key_id = r->credential.access_key_id,
         .credential_source = r->credential.source,
         .iam_arn = r->credential.session_arn,
@@ -133,16 +150,34 @@ static void log_failure(struct upstream *u, const struct login_report *r)
              r->detail.len > 0 ? ": " : "", VIEW_ARG(r->detail));
 }
 
-static void on_login_done(void *arg, struct broker *b, struct backend *backend,
-                          const struct login_report *report)
+/* Gives the slot back. */
+static void end_login(struct upstream_login *ul, struct backend *backend)
 {
-    struct upstream_login *ul = arg;
     struct upstream *u = ul->upstream;
     struct db_session *session = ul->session;
 
     list_unlink(&ul->link);
     u->login_count--;
+    free(ul);
+    broker_login_done(u->broker, session, backend);
+}
+
+/* 28P01 is invalid_password ("PostgreSQL Error Codes"): the secret may have been rotated. */
+static bool may_try_again(const struct upstream *u, const struct login_report *r)
+{
+    return login_secret_is(&u->broker->endpoint) && view_is(r->sqlstate, "28P01") &&
+           !u->control->stopping;
+}
+
+static void on_login_done(void *arg, struct broker *b, struct backend *backend,
+                          const struct login_report *report)
+{
+    struct upstream_login *ul = arg;
+    struct upstream *u = ul->upstream;
+
     aws_identity_release(u->control, ul->held);
+    ul->held = NULL;
+    ul->login = NULL;
     record_login(u, report);
     count_login(u, report);
     if (failed(report->error))
@@ -151,11 +186,32 @@ static void on_login_done(void *arg, struct broker *b, struct backend *backend,
         u->last_error[0] = '\0';
     if (backend != NULL)
         snprintf(backend->access_key_id, sizeof backend->access_key_id, "%s", ul->access_key_id);
-    free(ul);
+    if (backend != NULL && login_secret_is(&b->endpoint))
+        login_secret_succeeded(u->control, &b->endpoint, &ul->secret);
     /* The event of a login comes before what the login is used for. */
     (void)!failed(audit_flush(u->control->audit));
-    broker_login_done(b, session, backend);
+    if (may_try_again(u, report)) {
+        login_secret_refused(&ul->secret, time_monotonic_ns() / NS_PER_MS);
+        list_unlink(&ul->link);
+        list_push_back(&u->refused, &ul->link);
+    } else {
+        end_login(ul, backend);
+    }
     upstreams_pump(u->control);
+}
+
+static bool try_login(struct upstream_login *ul)
+{
+    struct upstream *u = ul->upstream;
+    const struct login_options options = {
+        .loop = &u->control->loop,
+        .flush_list = &u->control->flush_list,
+        .broker = u->broker,
+        .credential = give_credential,
+        .done = on_login_done,
+        .arg = ul,
+    };
+    return !failed(login_start(&options, &ul->login));
 }
 
 static bool start_login(struct upstream *u, struct db_session *session)
@@ -167,15 +223,7 @@ static bool start_login(struct upstream *u, struct db_session *session)
     ul->upstream = u;
     ul->session = session;
     list_init(&ul->link);
-    const struct login_options options = {
-        .loop = &u->control->loop,
-        .flush_list = &u->control->flush_list,
-        .broker = u->broker,
-        .credential = give_credential,
-        .done = on_login_done,
-        .arg = ul,
-    };
-    if (failed(login_start(&options, &ul->login))) {
+    if (!try_login(ul)) {
         free(ul);
         return false;
     }
@@ -258,9 +306,35 @@ static int64_t pump_session(struct upstream *u, struct db_session *s, int64_t no
     return INT64_MAX;
 }
 
+/* Logins that the database refused and whose secret may have changed: within their slots. */
+static int64_t pump_refused(struct upstream *u, int64_t now)
+{
+    int64_t next = INT64_MAX, again_ms;
+
+    LIST_EACH(node, &u->refused)
+    {
+        struct upstream_login *ul = LIST_ENTRY(node, struct upstream_login, link);
+        enum login_secret_next what =
+            u->control->stopping ? LOGIN_SECRET_OVER
+                                 : login_secret_next(u->control, &u->broker->endpoint, &ul->secret,
+                                                     now / NS_PER_MS, &again_ms);
+        if (what == LOGIN_SECRET_WAIT) {
+            if (again_ms < INT64_MAX && again_ms * NS_PER_MS < next)
+                next = again_ms * NS_PER_MS;
+            continue;
+        }
+        list_unlink(&ul->link);
+        if (what == LOGIN_SECRET_AGAIN && try_login(ul))
+            list_push_back(&u->logins, &ul->link);
+        else
+            end_login(ul, NULL);
+    }
+    return next;
+}
+
 static int64_t pump_one(struct upstream *u, int64_t now)
 {
-    int64_t next = INT64_MAX;
+    int64_t next = pump_refused(u, now);
 
     LIST_EACH(node, &u->wishes)
     {
@@ -434,6 +508,7 @@ struct broker *upstream_broker_for(void *arg, const struct service *service,
     u->broker = b;
     list_init(&u->link);
     list_init(&u->logins);
+    list_init(&u->refused);
     list_init(&u->wishes);
     list_init(&u->cancels);
     list_push_back(&c->upstreams, &u->link);

@@ -19,6 +19,7 @@ struct upstream {
     struct list wishes; /* struct db_session that wished for logins, first come first */
     int64_t next_ns;    /* of the pace */
     struct list logins;    /* struct upstream_login, under way */
+    struct list refused;   /* struct upstream_login, to be tried again with another secret */
     struct list cancels; /* struct cancel_job, under way */
     unsigned login_count;
     char last_error[UPSTREAM_ERROR_BYTES]; /* "" after a success */
