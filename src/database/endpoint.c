@@ -125,7 +125,8 @@ static bool same_login(const struct endpoint *a, const struct endpoint *b)
 static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
 {
     return view_eq(a->host, b->host) && a->port == b->port &&
-           view_eq(a->database, b->database) && a->sslmode == b->sslmode && view_eq(a->sslrootcert, b->sslrootcert) &&
+           view_eq(a->database, b->database) && a->sslmode == b->sslmode &&
+           view_eq(a->sslrootcert, b->sslrootcert) &&
            same_iam_auth(&a->iam_auth, &b->iam_auth) && same_login(a, b);
 }
 

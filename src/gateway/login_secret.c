@@ -132,7 +132,7 @@ static bool candidate_init(struct control *c, const struct endpoint *e, const ch
 static bool was_tried(const struct login_secret *ls, const struct candidate *x)
 {
     for (size_t i = 0; i < ls->tried_count; i++) {
-        if (memcmp(ls->tried[i], x->digest, SHA256_BYTES) == 0)
+        if (secret_eq(view_of(ls->tried[i], SHA256_BYTES), view_of(x->digest, SHA256_BYTES)))
             return true;
     }
     return false;

@@ -44,7 +44,8 @@ struct bed {
     int64_t next_ms;
 };
 
-static inline void start(struct fetcher *f, const struct fetch_request *r, fetch_done *done, void *arg)
+static inline void start(struct fetcher *f, const struct fetch_request *r, fetch_done *done,
+                         void *arg)
 {
     struct bed *b = (struct bed *)f;
     struct flight *x = &b->flights[b->last++ % FLIGHTS];
@@ -192,7 +193,8 @@ static const struct secret_origin usual = {.prefix = {"aws", 3}, .ttl_s = 300, .
                                            .resurrect_ttl_s = 86400};
 static const struct secret_id shop = {&usual, {"shop", 4}, SECRET_CURRENT};
 
-static inline enum aws_ready get(struct bed *b, const struct secret_id *id, struct secret_value *out)
+static inline enum aws_ready get(struct bed *b, const struct secret_id *id,
+                                 struct secret_value *out)
 {
     const char *detail;
     err why;
@@ -226,7 +228,8 @@ static inline void waits(struct bed *b, const struct secret_id *id)
     assert_int_equal(get(b, id, &v), AWS_WAIT);
 }
 
-static inline void begin(struct bed *b, const struct secret_id *id, const char *version, const char *text)
+static inline void begin(struct bed *b, const struct secret_id *id, const char *version,
+                         const char *text)
 {
     waits(b, id);
     value(b, version, text);
