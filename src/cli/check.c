@@ -93,12 +93,11 @@ static void check_yaml(struct check *c, const char *path, enum severity bundle)
 
 static bool check_node(struct check *c, const char *conf_file)
 {
-    struct node_config_sources sources = {.environment = environ,
-                                          .conf_file = conf_file,
-                                          .host = &config_host_offline};
+    struct node_config_sources sources = {.environment = environ, .conf_file = conf_file};
 
+    err e = cli_secrets_load_node(c->secrets, &c->arena, &sources, &c->node, &c->d);
     cli_secrets_set_node(c->secrets, &c->node);
-    if (failed(cli_secrets_load_node(c->secrets, &c->arena, &sources, &c->node, &c->d)))
+    if (failed(e))
         return false;
     /* That the two files can be read is known by now. */
     check_certificate_files(&c->d, &c->node);
