@@ -260,6 +260,26 @@ const char *tls_verify_text(const SSL *session)
     return X509_verify_cert_error_string(SSL_get_verify_result(session));
 }
 
+enum tls_verify tls_verify_kind(const SSL *session)
+{
+    switch (SSL_get_verify_result(session)) {
+    case X509_V_OK:
+        return TLS_VERIFY_OK;
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        return TLS_VERIFY_NAME;
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_CERT_UNTRUSTED:
+        return TLS_VERIFY_UNTRUSTED;
+    default:
+        return TLS_VERIFY_OTHER;
+    }
+}
+
 struct ssl_st *tls_server_new(struct ssl_ctx_st *context)
 {
     return SSL_new(context);

@@ -84,4 +84,12 @@ err tls_server_end_point(const struct ssl_st *session, uint8_t out[TLS_END_POINT
 /* Why the certificate check of a session failed, as text for the log; "ok" when it did not. */
 const char *tls_verify_text(const struct ssl_st *session);
 
+enum tls_verify {
+    TLS_VERIFY_OK,        /* or it was never come to */
+    TLS_VERIFY_NAME,      /* the certificate is for other names */
+    TLS_VERIFY_UNTRUSTED, /* the chain ends at no trusted certificate */
+    TLS_VERIFY_OTHER,     /* expired, malformed, … */
+};
+enum tls_verify tls_verify_kind(const struct ssl_st *session);
+
 #endif

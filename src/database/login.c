@@ -9,11 +9,12 @@
 #include "base/time.h"
 #include "crypto/tls.h"
 #include "database/login_check.h"
+#include "database/login_detail.h"
 #include "net/net.h"
 #include "pg/login.h"
 #include "pg/pg.h"
 
-enum { LOGIN_IN_BYTES = 256 * 1024, READ_BYTES = 16 * 1024, DETAIL_BYTES = 512, NAME_BYTES = 256 };
+enum { LOGIN_IN_BYTES = 256 * 1024, READ_BYTES = 16 * 1024, NAME_BYTES = 256 };
 
 enum login_stage { RESOLVING, CONNECTING, ASKING_TLS, HANDSHAKING, PROVING, CHECKING, ENDED };
 
@@ -26,11 +27,12 @@ struct login {
     uv_timer_t timer;
     struct addrinfo *addresses;
     struct addrinfo *next_address;
+    const struct sockaddr *address; /* that is tried, in addresses */
     unsigned handles; /* timer and resolve request that libuv still holds */
     bool resolving;
     int64_t started_ns;
     struct login_credential credential;
-    char detail[DETAIL_BYTES];
+    char detail[LOGIN_DETAIL_BYTES];
     char sqlstate[6];
     char tls_version[16];
     char tls_cipher[64];
@@ -103,11 +105,17 @@ static void finish(struct login *l, err e)
 static void finish_with(struct login *l, err e, const char *detail)
 {
     if (l->detail[0] == '\0')
-        snprintf(l->detail, sizeof l->detail, "%s", detail);
+        login_detail_place(l->detail, &l->o.broker->endpoint, detail);
     finish(l, e);
 }
 
 /* ---- Address and connection ---- */
+
+static void note_unconnected(struct login *l)
+{
+    login_detail_connect(l->detail, &l->o.broker->endpoint, l->address,
+                         l->backend->stream.system_error);
+}
 
 static void try_next_address(struct login *l, err why)
 {
@@ -118,11 +126,13 @@ static void try_next_address(struct login *l, err why)
             continue;
         stream_close(&l->backend->stream);
         l->stage = CONNECTING;
+        l->address = address;
         why = stream_connect(&l->backend->stream, l->o.loop, l->o.flush_list, address);
         if (!failed(why))
             return;
+        note_unconnected(l);
     }
-    finish_with(l, why, "no address of the host could be connected to");
+    finish_with(l, why, "the host has no address of IPv4 or IPv6");
 }
 
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
@@ -360,18 +370,29 @@ static void on_failed(struct stream *s, err why)
     struct login *l = login_of(s);
 
     if (l->stage == CONNECTING) {
+        note_unconnected(l);
         try_next_address(l, why);
         return;
     }
     if (l->stage == HANDSHAKING && s->ssl != NULL)
-        snprintf(l->detail, sizeof l->detail, "%s", tls_verify_text(s->ssl));
+        login_detail_tls(l->detail, &l->o.broker->endpoint, s->ssl);
     finish(l, why);
 }
 
 static void on_timeout(uv_timer_t *timer)
 {
-    finish_with(CONTAINER_OF(timer, struct login, timer), fail(&net_timeout),
-                "the login took longer than connect_timeout_ms");
+    static const char *const late[] = {
+        [RESOLVING] = "the name was not resolved within connect_timeout_ms",
+        [CONNECTING] = "no connection within connect_timeout_ms (a firewall or security group?)",
+        [ASKING_TLS] = "no answer within connect_timeout_ms",
+        [HANDSHAKING] = "the TLS handshake took longer than connect_timeout_ms",
+        [PROVING] = "the login took longer than connect_timeout_ms",
+        [CHECKING] = "the login took longer than connect_timeout_ms",
+        [ENDED] = "",
+    };
+    struct login *l = CONTAINER_OF(timer, struct login, timer);
+
+    finish_with(l, fail(&net_timeout), late[l->stage]);
 }
 
 static const struct stream_ops login_stream_ops = {

@@ -44,7 +44,7 @@ static void text_of(struct view v, char *out, size_t size)
 
 /* ---- Configuration ---- */
 
-static bool hash_file(const char *path, char out[65])
+bool control_hash_file(const char *path, char out[65])
 {
     struct sha256 h = {0};
     uint8_t digest[SHA256_BYTES];
@@ -136,7 +136,7 @@ static enum loaded load(struct control *c, bool at_start)
         .metrics = c->gateway.metrics,
         .host = &c->secrets.host.host,
     };
-    hash_file(c->yaml_path, hash);
+    control_hash_file(c->yaml_path, hash);
     err e = snapshot_build(c->yaml_path, &makers, &d, &s);
     if (is_fault(e, &config_awaits_secrets)) {
         arena_clear(&arena);

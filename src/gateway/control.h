@@ -82,6 +82,9 @@ void control_on_end(struct control *c, void (*end)(void *arg), void *arg);
  * does while the new one waits for its secrets. */
 void control_reload(struct control *c, const char *cause);
 
+/* SHA-256 in hexadecimal of a file; false when it cannot be read. */
+bool control_hash_file(const char *path, char out[65]);
+
 /* For the status report. */
 struct upstream_status {
     struct view service;

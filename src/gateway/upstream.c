@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "audit/log.h"
 #include "aws/rds_token.h"
@@ -444,14 +445,30 @@ static err make_tls(struct control *c, const struct endpoint *e, struct ssl_ctx_
     return tls_client_context_new(&options, out);
 }
 
+/* The file of trusted certificates may change under its name, as Amazon's bundle does: what it
+ * holds is part of what a broker was made from. */
+static void hash_roots(const struct control *c, const struct endpoint *e, char out[65])
+{
+    char path[4096];
+    bool rds = view_is(e->sslrootcert, "rds") || view_is(e->sslrootcert, "rds+system");
+
+    out[0] = '\0';
+    if (e->sslmode < SSLMODE_VERIFY_CA || view_is(e->sslrootcert, "system"))
+        return;
+    snprintf(path, sizeof path, "%.*s", VIEW_ARG(e->sslrootcert));
+    if (!control_hash_file(rds ? c->rds_bundle : path, out))
+        out[0] = '\0';
+}
+
 static struct upstream *find(struct control *c, const struct service *service,
                              const struct endpoint *endpoint, const char *access,
-                             const struct strings *roles)
+                             const struct strings *roles, const char roots_sha256[65])
 {
     LIST_EACH(node, &c->upstreams)
     {
         struct upstream *u = LIST_ENTRY(node, struct upstream, link);
         if (!u->retired && view_is(u->broker->access, access) &&
+            strcmp(u->roots_sha256, roots_sha256) == 0 &&
             broker_matches(u->broker, service, endpoint, roles))
             return u;
     }
@@ -471,9 +488,11 @@ struct broker *upstream_broker_for(void *arg, const struct service *service,
                                    const struct strings *roles, struct diagnostics *d)
 {
     struct control *c = arg;
-    struct upstream *u = find(c, service, endpoint, access, roles);
     struct ssl_ctx_st *tls = NULL;
+    char roots_sha256[65];
 
+    hash_roots(c, endpoint, roots_sha256);
+    struct upstream *u = find(c, service, endpoint, access, roles, roots_sha256);
     if (u != NULL)
         return broker_acquire(u->broker);
     err e = make_tls(c, endpoint, &tls);
@@ -506,6 +525,7 @@ struct broker *upstream_broker_for(void *arg, const struct service *service,
     }
     u->control = c;
     u->broker = b;
+    memcpy(u->roots_sha256, roots_sha256, sizeof u->roots_sha256);
     list_init(&u->link);
     list_init(&u->logins);
     list_init(&u->refused);

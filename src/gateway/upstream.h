@@ -9,7 +9,7 @@
 #include "database/login.h"
 #include "gateway/control.h"
 
-enum { LOGINS_AT_ONCE = 16, UPSTREAM_ERROR_BYTES = 256 };
+enum { LOGINS_AT_ONCE = 16, UPSTREAM_ERROR_BYTES = 1200 };
 
 struct upstream {
     struct list link;
@@ -23,6 +23,7 @@ struct upstream {
     struct list cancels; /* struct cancel_job, under way */
     unsigned login_count;
     char last_error[UPSTREAM_ERROR_BYTES]; /* "" after a success */
+    char roots_sha256[65]; /* of the file of trusted certificates; "": none, or not readable */
     struct metric_set *login_results;
     struct metric login_seconds;
 };

@@ -130,6 +130,7 @@ err stream_connect(struct stream *s, uv_loop_t *loop, struct list *flush_list,
     set_no_delay(s->fd);
     (void)setsockopt(s->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     if (connect(s->fd, address, len) != 0 && errno != EINPROGRESS) {
+        s->system_error = errno;
         close(s->fd);
         s->fd = -1;
         return fail(&net_connect);
@@ -151,6 +152,7 @@ static void finish_connect(struct stream *s)
     socklen_t len = sizeof why;
 
     if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &why, &len) != 0 || why != 0) {
+        s->system_error = why != 0 ? why : errno;
         fail_stream(s, fail(&net_connect));
         return;
     }

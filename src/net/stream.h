@@ -52,6 +52,7 @@ struct stream {
     struct ssl_st *ssl;
     enum stream_state state;
     err failure;
+    int system_error; /* errno's number, with net_connect; else 0 */
     int interest; /* what the poll handle waits for now */
     bool reading; /* the owner wants readable */
     bool write_blocked;

@@ -4,6 +4,7 @@ while the database is away or goes away."""
 import concurrent.futures
 import re
 import signal
+import socket
 import threading
 import time
 
@@ -14,7 +15,7 @@ import harness
 import served
 from bed import shop
 from bed.ca import Authority
-from bed.postgres import AccessKey, PostgresBed, wait_until
+from bed.postgres import AccessKey, PostgresBed, free_port, wait_until
 
 WHO = """
 select current_user::text as who, session_user::text as login, pg_backend_pid() as pid
@@ -261,6 +262,46 @@ def test_a_session_token_that_is_no_more_is_refused(bed, issuer, gateway, object
     assert old not in "".join(map(str, running.audit()))
 
 
+@pytest.mark.parametrize("case", ["no such host", "refused", "silent", "untrusted by rds"])
+def test_a_failure_before_the_login_names_the_place_and_the_cause(
+    bed, issuer, gateway, objects, tmp_path, case
+):
+    """In the audit, the log and /status; the caller learns nothing of it."""
+    port, node, more = free_port(), None, {"connect_timeout_ms": 1000}
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        if case == "no such host":
+            url = f"postgres://lg_fit@no-such-host.invalid:{bed.port}/shop"
+            reason, detail = "resolve_failed", f"no-such-host.invalid:{bed.port}: "
+        elif case == "refused":
+            url = f"postgres://lg_fit@localhost:{port}/shop"
+            reason, detail = "connect_failed", f"localhost:{port} (127.0.0.1): Connection refused"
+        elif case == "silent":
+            port = mute.getsockname()[1]
+            url = f"postgres://lg_fit@127.0.0.1:{port}/shop"
+            reason, detail = "timeout", f"127.0.0.1:{port}: no answer within connect_timeout_ms"
+        else:
+            url = f"postgres://lg_fit@127.0.0.1:{bed.port}/{bed.database}"
+            node = {"rds_ca_bundle": Authority(tmp_path, "another authority").file}
+            more["sslrootcert"] = "rds"
+            reason = "tls_failed"
+            detail = "sslrootcert rds does not vouch for the server's certificate; " \
+                     "is rds_ca_bundle Amazon's current global-bundle.pem?"
+        running = gateway(
+            config=config(bed, issuer, [service(bed, "one", "lg_fit", url=url, **more)]),
+            node=node,
+        )
+        answer = post(running, "/one")
+        assert answer.status in (503, 504)
+        body = answer.body.decode()
+        assert "localhost" not in body and "127.0.0.1" not in body and "invalid" not in body
+        records = logins(running, "one")
+        assert records[-1]["reason"] == reason
+        assert detail in records[-1]["detail"]
+        assert detail in running.status("/status").json["services"][0]["last_error"]
+        logged = [r for r in running.log() if r["event"] == "login_failed"]
+        assert detail in logged[-1]["detail"]
+
+
 def test_temporary_credentials_log_in(bed, issuer, gateway, objects):
     running = one_service(bed, issuer, gateway, bed.keys[1].environment())
     assert post(running, "/one").status == 200
@@ -278,10 +319,14 @@ def test_a_wrong_endpoint_is_refused(bed, issuer, gateway, objects, tmp_path, ca
         iam["hostname"] = "localhost"
     elif case == "name":
         iam["hostname"] = "other.cluster-abc.eu-west-1.rds.amazonaws.com"
-        reason, detail, sqlstate = "tls_failed", "hostname mismatch", None
+        reason, sqlstate = "tls_failed", None
+        detail = f"127.0.0.1:{bed.port}: hostname mismatch: the server's certificate is not for " \
+                 "other.cluster-abc.eu-west-1.rds.amazonaws.com"
     elif case == "authority":
         more["sslrootcert"] = str(Authority(tmp_path, "another authority").file)
-        reason, detail, sqlstate = "tls_failed", "certificate", None
+        reason, sqlstate = "tls_failed", None
+        detail = f"sslrootcert {more['sslrootcert']} does not vouch for the server's certificate; " \
+                 "for Amazon RDS use sslrootcert: rds, with its global-bundle.pem as rds_ca_bundle"
     user = "lg_fit"
     if case == "not rds_iam":
         user = "lg_nobody"
@@ -412,7 +457,9 @@ def test_a_database_that_is_down_at_the_start_is_met_when_it_comes(lone, at):
         lone.up()
     wait_until(lambda: post(running, "/one").status == 200, 20, "the recovery")
     assert "database" not in warnings(running)
-    assert logins(running, "one")[-1]["reason"] == "connect_failed"
+    refused = logins(running, "one")[-1]
+    assert refused["reason"] == "connect_failed"
+    assert refused["detail"] == f"127.0.0.1:{lone.port}: Connection refused"
 
 
 READ = served.route("read", f"{WHO} from lg.gate", result="one")
