@@ -4,6 +4,7 @@
 
 #include "base/attr.h"
 #include "base/secret.h"
+#include "config/rules.h"
 #include "config/url.h"
 
 static const char opening[] = "{vault://";
@@ -61,6 +62,8 @@ static const char *split_path(struct arena *arena, struct view path, struct secr
     if (!url_decode(arena, name, &out->name) ||
         (key.data != NULL && !url_decode(arena, key, &out->key)))
         return "the reference is not well encoded: %XX must be the bytes of a text in UTF-8";
+    if (check_no_control(out->name) != NULL || check_no_control(out->key) != NULL)
+        return "a reference must not hold control characters";
     return NULL;
 }
 

@@ -418,7 +418,7 @@ def test_references_are_looked_up_but_for_aws(tmp_path):
     assert gone.returncode == 1
     assert (f"{path}:8:74: error: the file '{secret}' cannot be read: No such file or directory\n"
             in gone.stderr)
-    assert f"{path}:7:17: error: 'url': its password is empty\n" in gone.stderr
+    assert f"{path}:7:18: error: 'url': its password is empty\n" in gone.stderr
     assert (f"{path}:13:9: error: the environment variable 'JSON' is no JSON object with the "
             "member 'user'\n" in gone.stderr)
     for said in (got, open_to_all, gone):

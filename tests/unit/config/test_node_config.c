@@ -271,8 +271,8 @@ static const struct {
     {"", "SALLYPORT_WORKER=1", "0:0 warning: SALLYPORT_WORKER in the environment: there is no such "
                                "property; did you mean 'workers'?\n"},
     {"", "KONG_PG_OAUTH_AUTH=on",
-     "0:0 warning: KONG_PG_OAUTH_AUTH in the environment: is known from Kong, but not supported yet "
-     "by this version; it has no effect\n"},
+     "0:0 warning: KONG_PG_OAUTH_AUTH in the environment: is known from Kong, but not supported "
+     "yet by this version; it has no effect\n"},
     {"", "SALLYPORT_WORKERS=x",
      "0:0 error: SALLYPORT_WORKERS in the environment: must be a whole number\n"},
     {"workers = 3\n", "SALLYPORT_WORKERS=", ""},

@@ -46,6 +46,8 @@ static const struct {
     {"{vault://aws/a%zz}", NULL, ENCODED},
     {"{vault://aws/a%00}", NULL, ENCODED},
     {"{vault://aws/a/%ff}", NULL, ENCODED},
+    {"{vault://aws/a%0a}", NULL, "a reference must not hold control characters"},
+    {"{vault://aws/a/b\t}", NULL, "a reference must not hold control characters"},
     {"{vault://aws/a#}", NULL, VERSION},
     {"{vault://aws/a#0}", NULL, VERSION},
     {"{vault://aws/a#-1}", NULL, VERSION},
