@@ -15,7 +15,9 @@ static const char help[] =
     "       sallyport setup SERVICE --iam [OPTION...]\n"
     "\n"
     "--sql prints what the database needs: the logins (NOINHERIT, and members of rds_iam when they\n"
-    "log in by IAM), the roles (NOLOGIN), and who may become which.  It is safe to run again:\n"
+    "log in by IAM), the roles (NOLOGIN), and who may become which.  It is safe to run again,\n"
+    "revokes nothing, and ends with a query that prints a REVOKE for each membership that the\n"
+    "configuration no longer names:\n"
     "\n"
     "  sallyport setup shop --sql | psql -v ON_ERROR_STOP=1 -h HOST -U postgres shop\n"
     "\n"
@@ -215,6 +217,59 @@ static void add_database_role(struct buf *out, const struct service *s, struct v
     }
 }
 
+/* Whether any service's login is the one in the same database: that login serves all of them. */
+static bool serves(const struct service *s, const struct endpoint *e)
+{
+    const struct endpoint *logins[] = {&s->primary, &s->read};
+
+    for (size_t i = 0; i < (s->has_read ? 2 : 1); i++) {
+        if (view_eq(logins[i]->user, e->user) && view_eq(logins[i]->database, e->database))
+            return true;
+    }
+    return false;
+}
+
+static void add_login_literals(struct buf *out, const struct service *s)
+{
+    add_literal(out, s->primary.user);
+    if (has_second_login(s)) {
+        buf_add_str(out, ", ");
+        add_literal(out, s->read.user);
+    }
+}
+
+static void add_served_roles(struct buf *out, const struct entities *e, const struct service *s)
+{
+    add_literal(out, VIEW("rds_iam"));
+    for (size_t i = 0; i < e->role_count; i++) {
+        bool served = false;
+        for (size_t k = 0; k < e->service_count && !served; k++)
+            served = strings_have(e->roles[i].services, e->services[k].name) &&
+                     (serves(&e->services[k], &s->primary) ||
+                      (has_second_login(s) && serves(&e->services[k], &s->read)));
+        if (!served || e->roles[i].database_role.len == 0)
+            continue;
+        buf_add_str(out, ",\n        ");
+        add_literal(out, e->roles[i].database_role);
+    }
+}
+
+/* What is no longer named is for a person to judge: the statements are printed, not run. */
+static void add_leftovers(struct buf *out, const struct entities *e, const struct service *s)
+{
+    buf_add_str(out, "\n-- Memberships that the configuration does not name.  With one of them the "
+                     "login is refused\n-- as unfit.  Nothing is revoked here: check each line that "
+                     "this prints, then run it.\n"
+                     "SELECT format('REVOKE %I FROM %I;', r.rolname, l.rolname) AS \"to be checked\""
+                     "\n  FROM pg_catalog.pg_auth_members m\n"
+                     "  JOIN pg_catalog.pg_roles r ON r.oid = m.roleid\n"
+                     "  JOIN pg_catalog.pg_roles l ON l.oid = m.member\n  WHERE l.rolname IN (");
+    add_login_literals(out, s);
+    buf_add_str(out, ")\n    AND r.rolname NOT IN (");
+    add_served_roles(out, e, s);
+    buf_add_str(out, ")\n  GROUP BY r.rolname, l.rolname ORDER BY 1;\n");
+}
+
 static void add_sql(struct buf *out, const struct entities *e, const struct service *s)
 {
     buf_add_str(out, "-- Service ");
@@ -232,6 +287,7 @@ static void add_sql(struct buf *out, const struct entities *e, const struct serv
             !seen_before(e, s, i))
             add_database_role(out, s, r->database_role);
     }
+    add_leftovers(out, e, s);
 }
 
 static struct aws_db_user db_user(const struct setup *o, const struct endpoint *e)

@@ -92,6 +92,42 @@ def test_the_sql_runs_twice_and_makes_logins_that_are_nothing_but_members(config
     assert rows["plain"][0] is False and rows["plain"][3] is None
 
 
+def test_memberships_that_are_no_longer_named_are_printed_and_stay(config):
+    from bed import postgres
+    if os.geteuid() != 0:
+        pytest.skip("the server of the test bed wants root")
+    more = CONFIG + """
+- {name: c, priority: 3, when: {issuer: okta}, services: [other], database_role: elsewhere,
+   allow: [{routes: [order2]}]}
+"""
+    other = """- name: other
+  url: postgres://app_ro@shop.cluster-abc.eu-west-1.rds.amazonaws.com:5432/shop
+  sslmode: verify-full
+  sslrootcert: rds
+  iam_auth: {region: eu-west-1}
+  routes:
+  - name: order2
+    methods: [GET]
+    paths: ["/orders2"]
+    statement: {sql: select 1 as one, result: one, read_only: true}
+roles:
+"""
+    config.write_text(more.replace("roles:\n", other, 1))
+    got = run("shop", "--sql", "--config", config)
+    assert got.returncode == 0, got.stderr
+    with postgres.PostgresBed() as bed:
+        assert "REVOKE" not in bed.superuser_script(got.stdout)
+        bed.superuser_sql("""create role "o'ld" nologin; create role elsewhere nologin;
+            grant "o'ld" to app_ro; grant elsewhere to app_ro""")
+        printed = bed.superuser_script(got.stdout)
+        assert [line for line in printed.splitlines() if "REVOKE" in line] == [
+            'REVOKE "o\'ld" FROM app_ro;']
+        # Nothing was revoked; what was printed does it.
+        assert bed.superuser_script(got.stdout) == printed
+        bed.superuser_script("\n".join(l for l in printed.splitlines() if "REVOKE" in l))
+        assert "REVOKE" not in bed.superuser_script(got.stdout)
+
+
 @pytest.mark.parametrize("arguments,message", [
     (("nothing", "--sql", "--config", "{}"), "no service 'nothing'"),
     (("shop", "--config", "{}"), "either --sql or --iam"),
