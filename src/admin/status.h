@@ -6,7 +6,8 @@
  *                         configuration (none is served yet), audit (it cannot be written),
  *                         draining (the process ends), issuer_keys (no issuer ever had keys).
  *                         Otherwise 200, degraded when there are warnings: issuer_keys (of one
- *                         issuer among others), issuer_refresh, database, aws_credentials.
+ *                         issuer among others), issuer_refresh, database, aws_credentials,
+ *                         aws_session (a role's that is not one caller's).
  *                         What lies behind every node alike takes no node out of a balancer.
  *                         {"missing":[{"reason":"issuer_keys","name":"okta","detail":"…"}],
  *                         "warnings":[],"ready":false,"degraded":false}
@@ -66,6 +67,25 @@ struct status_aws {
     struct view last_error; /* of the latest attempt; never a secret */
 };
 
+/* Sessions that fail alike: of one role, for one reason. */
+struct status_aws_failure {
+    struct view role;
+    bool per_caller;
+    bool serves;       /* by credentials that are valid still */
+    size_t sessions;   /* how many */
+    unsigned failures; /* in a row, of the one with most */
+    struct view detail; /* what STS said; never a secret, never a caller */
+};
+
+/* The sessions of roles that services assume. */
+struct status_aws_sessions {
+    bool wanted; /* a service assumes a role; else the rest says nothing */
+    size_t cached, per_caller, max, waiting, in_flight;
+    uint64_t assumed, evictions;
+    const struct status_aws_failure *failures;
+    size_t failure_count;
+};
+
 struct status_report {
     bool configured; /* a configuration was taken */
     struct view configuration_id; /* what the audit calls it; may be absent */
@@ -79,6 +99,7 @@ struct status_report {
     const struct status_service *services;
     size_t service_count;
     struct status_aws aws;
+    struct status_aws_sessions aws_sessions;
 };
 
 struct status_source {

@@ -82,6 +82,11 @@ static size_t add_warnings(struct buf *b, const struct status_report *r)
     }
     if (r->aws.last_error.data != NULL)
         find(&f, "aws_credentials", r->aws.source, r->aws.last_error);
+    for (size_t i = 0; i < r->aws_sessions.failure_count; i++) {
+        const struct status_aws_failure *failure = &r->aws_sessions.failures[i];
+        if (!failure->per_caller) /* a caller's is no trouble of the node's */
+            find(&f, "aws_session", failure->role, failure->detail);
+    }
     for (size_t i = 0; i < r->service_count; i++) {
         if (!r->services[i].reachable)
             find(&f, "database", r->services[i].name, r->services[i].last_error);
@@ -201,6 +206,45 @@ static void add_aws(struct buf *b, const struct status_aws *aws)
     buf_add_char(b, '}');
 }
 
+static void add_aws_failure(struct buf *b, const struct status_aws_failure *f)
+{
+    buf_add_char(b, '{');
+    json_add_name(b, "role");
+    json_add_string(b, f->role);
+    add_bool(b, "per_caller", f->per_caller);
+    add_bool(b, "serves", f->serves);
+    add_integer(b, "sessions", (int64_t)f->sessions);
+    add_integer(b, "failures", f->failures);
+    add_text(b, "detail", f->detail);
+    buf_add_char(b, '}');
+}
+
+static void add_aws_sessions(struct buf *b, const struct status_aws_sessions *s)
+{
+    if (!s->wanted)
+        return;
+    buf_add_char(b, ',');
+    json_add_name(b, "aws_sessions");
+    buf_add_char(b, '{');
+    json_add_name(b, "cached");
+    buf_add_u64(b, s->cached);
+    add_integer(b, "per_caller", (int64_t)s->per_caller);
+    add_integer(b, "max", (int64_t)s->max);
+    add_integer(b, "waiting", (int64_t)s->waiting);
+    add_integer(b, "in_flight", (int64_t)s->in_flight);
+    add_integer(b, "assumed", (int64_t)s->assumed);
+    add_integer(b, "evictions", (int64_t)s->evictions);
+    buf_add_char(b, ',');
+    json_add_name(b, "failing");
+    buf_add_char(b, '[');
+    for (size_t i = 0; i < s->failure_count; i++) {
+        if (i > 0)
+            buf_add_char(b, ',');
+        add_aws_failure(b, &s->failures[i]);
+    }
+    buf_add_str(b, "]}");
+}
+
 static struct status_answer show_ready(const struct status_report *r, struct buf *body)
 {
     buf_add_char(body, '{');
@@ -226,6 +270,7 @@ static struct status_answer show_status(const struct status_source *source,
     add_issuers(body, r);
     add_services(body, r);
     add_aws(body, &r->aws);
+    add_aws_sessions(body, &r->aws_sessions);
     buf_add_str(body, "}\n");
     return (struct status_answer){.status = 200, .content_type = JSON_TYPE};
 }

@@ -37,6 +37,11 @@ enum metric_family {
     METRIC_LOGIN_SECONDS,        /* histogram service */
     METRIC_TOKEN_MINTS,          /* counter */
     METRIC_CREDENTIAL_EXPIRY,    /* gauge     service, access: seconds until the credentials end */
+    METRIC_STS_SESSIONS,         /* gauge     state (cached, per_caller, waiting, failing, …) */
+    METRIC_STS_SESSIONS_MAX,     /* gauge */
+    METRIC_STS_REQUESTS,         /* counter   result (ok, throttled, failed) */
+    METRIC_STS_EVICTIONS,        /* counter */
+    METRIC_STS_PACE,             /* gauge */
     METRIC_ISSUER_KEYS_AGE,      /* gauge     issuer: seconds since the keys were fetched */
     METRIC_AUDIT_RECORDS,        /* counter   kind */
     METRIC_AUDIT_WRITE_FAILURES, /* counter */

@@ -19,7 +19,7 @@ static const char usage[] =
     "  -c, --conf FILE   the node's configuration; by default /etc/sallyport/sallyport.conf\n"
     "  -h, --help        this text\n";
 
-enum { UPSTREAMS_SHOWN = 256 };
+enum { UPSTREAMS_SHOWN = 256, FAILURES_SHOWN = 16 };
 
 /* ---- What the status server and the scrape report ---- */
 
@@ -91,6 +91,79 @@ static void report_aws(struct control *c, struct arena *arena, struct status_rep
                                            s.detail[0] != '\0' ? ": " : "", s.detail);
 }
 
+/* Failures of a role for a reason are shown once, however many callers it is. */
+static struct status_aws_failure *like(struct status_aws_failure *all, size_t count,
+                                       const struct aws_session_failure *f)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (view_eq(all[i].role, f->role) && all[i].per_caller == f->per_caller &&
+            all[i].serves == f->serves)
+            return &all[i];
+    }
+    return NULL;
+}
+
+static void report_aws_failures(struct control *c, struct arena *arena,
+                                struct status_aws_sessions *out)
+{
+    struct status_aws_failure *all = ARENA_ARRAY(arena, FAILURES_SHOWN, struct status_aws_failure);
+    struct aws_session_failure f;
+    size_t at = 0, count = 0;
+
+    while (all != NULL && aws_sessions_next_failure(c->sessions, &at, &f)) {
+        struct status_aws_failure *same = like(all, count, &f);
+        if (same == NULL && count == FAILURES_SHOWN)
+            continue;
+        if (same == NULL) {
+            same = &all[count++];
+            *same = (struct status_aws_failure){
+                .role = arena_copy(arena, f.role),
+                .per_caller = f.per_caller,
+                .serves = f.serves,
+                .detail = arena_printf(arena, "%s%s%s", f.error.fault->text,
+                                       f.detail[0] != '\0' ? ": " : "", f.detail),
+            };
+        }
+        same->sessions++;
+        if (f.failures > same->failures)
+            same->failures = f.failures;
+    }
+    out->failures = all;
+    out->failure_count = count;
+}
+
+static bool assumes_roles(const struct control *c)
+{
+    for (size_t i = 0; i < c->snapshot->entities.service_count; i++) {
+        const struct service *s = &c->snapshot->entities.services[i];
+        if (s->primary.iam_auth.assume_role_arn.count > 0 ||
+            (s->has_read && s->read.iam_auth.assume_role_arn.count > 0))
+            return true;
+    }
+    return false;
+}
+
+static void report_aws_sessions(struct control *c, struct arena *arena,
+                                struct status_report *out)
+{
+    struct aws_sessions_counts n;
+
+    if (c->sessions == NULL || !assumes_roles(c))
+        return;
+    aws_sessions_counts(c->sessions, &n);
+    out->aws_sessions = (struct status_aws_sessions){
+        .wanted = true,
+        .cached = n.cached,
+        .per_caller = n.per_caller,
+        .max = n.max,
+        .waiting = n.waiting,
+        .in_flight = n.in_flight,
+        .assumed = n.assumed,
+        .evictions = n.evictions,
+    };
+    report_aws_failures(c, arena, &out->aws_sessions);
+}
+
 static void report(void *arg, struct arena *arena, struct status_report *out)
 {
     struct control *c = arg;
@@ -109,6 +182,7 @@ static void report(void *arg, struct arena *arena, struct status_report *out)
     report_issuers(c, arena, out);
     report_services(c, arena, out);
     report_aws(c, arena, out);
+    report_aws_sessions(c, arena, out);
 }
 
 static void collect_pools(struct control *c, struct metrics_output *out)
@@ -137,6 +211,32 @@ static void collect_pools(struct control *c, struct metrics_output *out)
     }
 }
 
+static void collect_sessions(struct control *c, struct metrics_output *out)
+{
+    struct aws_sessions_counts n;
+
+    if (c->sessions == NULL)
+        return;
+    aws_sessions_counts(c->sessions, &n);
+    const struct {
+        struct view state;
+        size_t count;
+    } states[] = {
+        {VIEW("cached"), n.cached},   {VIEW("per_caller"), n.per_caller},
+        {VIEW("pinned"), n.pinned},   {VIEW("waiting"), n.waiting},
+        {VIEW("failing"), n.failing}, {VIEW("in_flight"), n.in_flight},
+    };
+    for (size_t i = 0; i < COUNT_OF(states); i++)
+        out->sample(out, METRIC_STS_SESSIONS, &states[i].state, 1, (double)states[i].count);
+    const struct view ok = VIEW("ok"), throttled = VIEW("throttled"), failed = VIEW("failed");
+    out->sample(out, METRIC_STS_REQUESTS, &ok, 1, (double)n.assumed);
+    out->sample(out, METRIC_STS_REQUESTS, &throttled, 1, (double)n.throttled);
+    out->sample(out, METRIC_STS_REQUESTS, &failed, 1, (double)(n.failures - n.throttled));
+    out->sample(out, METRIC_STS_SESSIONS_MAX, NULL, 0, (double)n.max);
+    out->sample(out, METRIC_STS_EVICTIONS, NULL, 0, (double)n.evictions);
+    out->sample(out, METRIC_STS_PACE, NULL, 0, n.per_second);
+}
+
 static void collect(void *arg, struct metrics_output *out)
 {
     struct control *c = arg;
@@ -147,6 +247,7 @@ static void collect(void *arg, struct metrics_output *out)
     out->sample(out, METRIC_AUDIT_RECORDS, every, 1, (double)audit.records);
     out->sample(out, METRIC_AUDIT_WRITE_FAILURES, NULL, 0, (double)audit.failures);
     collect_pools(c, out);
+    collect_sessions(c, out);
     for (size_t i = 0; c->snapshot != NULL && i < identity_issuer_count(c->snapshot->identity);
          i++) {
         struct issuer_status s;
