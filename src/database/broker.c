@@ -196,8 +196,8 @@ void broker_lose(struct broker *b, struct backend *backend)
     b->workers[home].connections -= s->common;
     broker_note_less(b);
     broker_wish(b, s, now);
+    broker_session_settle(b, s); /* may free it, as may what follows */
     broker_wish_for_waiters(b, now);
-    broker_session_settle(b, s);
     broker_unlock_and_tell(b);
 }
 

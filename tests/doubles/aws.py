@@ -422,21 +422,26 @@ class Sts(Double):
     # -- the signature, by botocore's own signer -------------------------------------------------
 
     def _caller(self, request):
+        """(access key id, ARN, None), or (None, None, the refusal)."""
+
+        def wrong(code, message):
+            return self._error(403, code, message)
+
         found = re.fullmatch(
             r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/sts/aws4_request, ?"
             r"SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})",
             request.headers.get("authorization", ""),
         )
         if not found:
-            return None, None, self._error(403, "MissingAuthenticationToken", "no signature")
+            return None, None, wrong("MissingAuthenticationToken", "no signature")
         key, _, region, names, signature = found.groups()
         secret, token, arn = self.known.get(key, (None, None, None))
         if secret is None or request.headers.get("x-amz-security-token", "") != token:
-            return None, None, self._error(403, "InvalidClientTokenId", "The security token is invalid")
+            return None, None, wrong("InvalidClientTokenId", "The security token is invalid")
         if not {"host", "x-amz-date"} <= set(names.split(";")) or region != self.region:
-            return None, None, self._error(403, "SignatureDoesNotMatch", "scope or headers are wrong")
+            return None, None, wrong("SignatureDoesNotMatch", "scope or headers are wrong")
         if self._signature(request, key, secret, names.split(";"), region) != signature:
-            return None, None, self._error(403, "SignatureDoesNotMatch", "the signature does not match")
+            return None, None, wrong("SignatureDoesNotMatch", "the signature does not match")
         return key, arn, None
 
     @staticmethod
