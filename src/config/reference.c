@@ -14,6 +14,7 @@ enum {
     VALUE_MAX_BYTES = 64 << 10, /* as Secrets Manager's; a longer one is not a secret */
     FILE_BUFFER_BYTES = 2 * VALUE_MAX_BYTES + 1, /* a newline, and room to find the end */
     VERSION_MAX = 1000000,
+    AWS_VERSION_MAX = 3,
     FILE_NAME_SHOWN_BYTES = 128,
 };
 
@@ -277,6 +278,9 @@ static bool ask_aws(struct look_up *l)
 {
     struct view value = {NULL, 0};
 
+    if (l->reference->version > AWS_VERSION_MAX)
+        return refuse(l, "a secret of AWS has the versions 1 (AWSCURRENT), 2 (AWSPREVIOUS) and 3 "
+                         "(AWSPENDING)");
     if (l->host->secret == NULL) {
         l->out->unread = l->host->leave_aws;
         return refuse(l, "secrets of AWS cannot be read here");

@@ -154,6 +154,8 @@ static const struct {
     {"{vault://aws/db/password}", "of the database", ""},
     {"{vault://team/db#2}", "whole", ""},
     {"{vault://aws/db}", NULL, "no such secret: aws db  0"},
+    {"{vault://aws/db#4}", NULL,
+     "a secret of AWS has the versions 1 (AWSCURRENT), 2 (AWSPREVIOUS) and 3 (AWSPENDING)"},
     {"{vault://aws/bad}", NULL, "the secret is too long or no text"},
     {"{vault://gcp/x}", NULL,
      "there is no vault 'gcp': env, file and aws need no entity, others stand in 'vaults'"},
