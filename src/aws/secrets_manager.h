@@ -111,6 +111,7 @@ struct sm_answer {
     bool has_string;
     struct view string;
     struct view binary; /* decoded from base64 */
+    int64_t created_s;  /* of this version; 0: not said */
     /* DescribeSecret */
     const struct sm_version *versions;
     size_t version_count;

@@ -109,7 +109,8 @@ static err read_value(const struct json_value *o, struct arena *arena, struct sm
     struct view binary;
 
     if (!read_version(o, &out->version) || !text_member(o, "SecretString", &out->string) ||
-        !text_member(o, "SecretBinary", &binary))
+        !text_member(o, "SecretBinary", &binary) ||
+        !time_member(o, "CreatedDate", &out->created_s))
         return fail(&sm_malformed);
     out->has_string = out->string.data != NULL;
     if (out->has_string == (binary.data != NULL))

@@ -111,7 +111,8 @@ class Double:
                 self.send_header("Content-Type", reply.content_type)
                 self.send_header("Content-Length", str(len(reply.body)))
                 self.end_headers()
-                self.wfile.write(reply.body)
+                with contextlib.suppress(ConnectionError):  # whoever asked may be gone
+                    self.wfile.write(reply.body)
 
             do_GET = do_PUT = do_POST = handle_any
 

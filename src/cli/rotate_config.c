@@ -1,0 +1,257 @@
+/* What the files say of a rotation: the service that logs in with the secret, and the roots. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cli/rotate.h"
+#include "config/config.h"
+#include "config/reference.h"
+
+enum { ARENA_BLOCK_BYTES = 64 << 10, ARENA_MAX_BYTES = 1 << 30, ARN_SUFFIX_BYTES = 7 };
+
+/* ---- The configuration ---- */
+
+/* No secret is wanted here, only where services log in: any text may stand for each. */
+static bool stand_in(const struct config_host *host, const struct vault *vault,
+                     const struct secret_reference *reference, struct view *out, bool *pending,
+                     char *why, size_t why_size)
+{
+    (void)host, (void)vault, (void)why, (void)why_size;
+    *out = reference->key.data != NULL
+               ? VIEW("unused")
+               : VIEW("{\"username\":\"unused\",\"password\":\"unused\"}");
+    *pending = false;
+    return true;
+}
+
+static const char *variable(const struct config_host *host, const char *name)
+{
+    const char *value = config_system.variable(host, name);
+    return value != NULL ? value : "unused";
+}
+
+/* arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME-SUFFIX */
+static struct view name_of_arn(struct view id)
+{
+    struct view word;
+
+    if (!view_starts_with(id, VIEW("arn:")))
+        return id;
+    for (int i = 0; i < 6; i++)
+        id = view_cut(id, ':', &word);
+    return id;
+}
+
+static bool is_name_and_suffix(struct view full, struct view name)
+{
+    return full.len == name.len + ARN_SUFFIX_BYTES && view_starts_with(full, name) &&
+           full.data[name.len] == '-';
+}
+
+bool rotate_same_secret(struct view name, struct view id)
+{
+    bool name_is_arn = view_starts_with(name, VIEW("arn:"));
+    bool id_is_arn = view_starts_with(id, VIEW("arn:"));
+    struct view a = name_of_arn(name), b = name_of_arn(id);
+
+    if (view_eq(name, id))
+        return true;
+    if (name_is_arn == id_is_arn)
+        return false;
+    return view_eq(a, b) || (id_is_arn ? is_name_and_suffix(b, a) : is_name_and_suffix(a, b));
+}
+
+static int hex(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+static struct view percent_decoded(struct arena *arena, struct view text)
+{
+    char *out = arena_alloc(arena, text.len + 1);
+    size_t n = 0;
+
+    for (size_t i = 0; out != NULL && i < text.len; i++) {
+        bool coded = text.data[i] == '%' && i + 2 < text.len && hex(text.data[i + 1]) >= 0 &&
+                     hex(text.data[i + 2]) >= 0;
+        out[n++] = coded ? (char)(hex(text.data[i + 1]) << 4 | hex(text.data[i + 2]))
+                         : text.data[i];
+        i += coded ? 2 : 0;
+    }
+    return view_of(out, n);
+}
+
+/* The prefix and the name of {vault://PREFIX/NAME[/KEY][#VERSION]}; config has checked the form. */
+static bool read_reference(struct arena *arena, struct view text, struct secret_reference *out)
+{
+    struct view name;
+
+    if (!reference_is(text))
+        return false;
+    text = view_upto(view_from(text, sizeof "{vault://" - 1), text.len - sizeof "{vault://");
+    text = view_cut(text, '/', &out->prefix);
+    view_cut(text, '/', &name);
+    view_cut(name, '#', &name);
+    out->name = percent_decoded(arena, name);
+    return out->name.len > 0;
+}
+
+/* {vault://PREFIX/NAME…}: the name, if the prefix is one of AWS. */
+static bool is_of_secret(const struct entities *all, struct arena *arena, struct view text,
+                         struct view id)
+{
+    struct secret_reference r;
+    bool aws = false;
+
+    if (text.len == 0 || !read_reference(arena, text, &r))
+        return false;
+    for (size_t i = 0; i < all->vault_count; i++) {
+        if (view_eq(all->vaults[i].prefix, r.prefix))
+            aws = all->vaults[i].kind == VAULT_AWS;
+    }
+    return (aws || view_is(r.prefix, "aws")) && rotate_same_secret(r.name, id);
+}
+
+static void take_endpoint(struct rotate_config *c, const struct service *s,
+                          const struct endpoint *e)
+{
+    struct secret_reference master;
+
+    c->service = (struct rotate_service){
+        .found = true,
+        .name = s->name,
+        .host = e->host,
+        .port = e->port,
+        .sslrootcert = e->sslrootcert,
+        .alternating = e->rotation.alternating,
+    };
+    if (e->rotation.master.len > 0 && read_reference(&c->arena, e->rotation.master, &master))
+        c->service.master_id = master.name;
+}
+
+/* The service's own endpoint, or its read part where that alone logs in so. */
+static void find_service(struct rotate_config *c, const struct entities *all, struct view id)
+{
+    for (size_t i = 0; i < all->service_count && !c->service.found; i++) {
+        const struct service *s = &all->services[i];
+        const struct endpoint *const both[] = {&s->primary, s->has_read ? &s->read : NULL};
+        for (size_t n = 0; n < COUNT_OF(both) && !c->service.found; n++) {
+            const struct endpoint *e = both[n];
+            if (e != NULL && (is_of_secret(all, &c->arena, e->secret, id) ||
+                              is_of_secret(all, &c->arena, e->password_reference, id)))
+                take_endpoint(c, s, e);
+        }
+    }
+}
+
+/* ---- Roots ---- */
+
+static const char *system_roots(void)
+{
+    static const char *const places[] = {"/etc/ssl/certs/ca-certificates.crt",
+                                         "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"};
+    const char *named = getenv("SSL_CERT_FILE");
+
+    for (size_t i = 0; i < COUNT_OF(places) && named == NULL; i++) {
+        if (access(places[i], R_OK) == 0)
+            named = places[i];
+    }
+    return named != NULL ? named : places[0];
+}
+
+static bool add_file(int fd, const char *path)
+{
+    char chunk[16 * 1024];
+    size_t n;
+    FILE *in = fopen(path, "re");
+
+    if (in == NULL)
+        return false;
+    while ((n = fread(chunk, 1, sizeof chunk, in)) > 0) {
+        if (write(fd, chunk, n) != (ssize_t)n)
+            break;
+    }
+    bool good = !ferror(in) && feof(in);
+    fclose(in);
+    return good && write(fd, "\n", 1) == 1;
+}
+
+/* libpq takes one file: of two a third is made, in memory. */
+static bool join(struct rotate_config *c, const char *rds)
+{
+    c->roots_fd = memfd_create("roots", MFD_CLOEXEC);
+    snprintf(c->roots, sizeof c->roots, "/proc/self/fd/%d", c->roots_fd);
+    return c->roots_fd >= 0 && add_file(c->roots_fd, rds) && add_file(c->roots_fd, system_roots());
+}
+
+static bool find_roots(struct rotate_config *c, const struct node_config *node,
+                       struct view wanted)
+{
+    char rds[sizeof c->roots];
+
+    snprintf(rds, sizeof rds, "%.*s", VIEW_ARG(node->rds_ca_bundle));
+    if (wanted.len == 0 || view_is(wanted, "rds"))
+        memcpy(c->roots, rds, sizeof rds);
+    else if (view_is(wanted, "system"))
+        snprintf(c->roots, sizeof c->roots, "%s", system_roots());
+    else if (!view_is(wanted, "rds+system"))
+        snprintf(c->roots, sizeof c->roots, "%.*s", VIEW_ARG(wanted));
+    else if (!join(c, rds))
+        c->roots[0] = '\0';
+    if (c->roots[0] != '\0' && access(c->roots, R_OK) == 0)
+        return true;
+    fprintf(stderr, "Error: the trusted certificates cannot be read: %s\n",
+            c->roots[0] != '\0' ? c->roots : "give --sslrootcert, or rds_ca_bundle");
+    return false;
+}
+
+/* ---- Both ---- */
+
+static bool load(struct rotate_config *c, const struct rotate_options *o,
+                 struct node_config *node, struct diagnostics *d)
+{
+    const struct node_config_sources sources = {.environment = environ,
+                                                .conf_file = o->conf_file};
+    const struct config_host host = {.variable = variable, .secret = stand_in};
+    struct entities all = {0};
+
+    if (failed(node_config_load(&c->arena, &sources, node, d)))
+        return false;
+    if (node->declarative_config.len == 0)
+        return true;
+    if (failed(entities_load(&c->arena, node->declarative_config.data, &host, &all, d)))
+        return false;
+    find_service(c, &all, view_str(o->secret_id));
+    return true;
+}
+
+bool rotate_config_open(struct rotate_config *c, struct rotate_options *o)
+{
+    struct node_config node = {0};
+    struct diagnostics d = {.arena = &c->words};
+
+    arena_init(&c->arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
+    arena_init(&c->words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
+    if (!load(c, o, &node, &d)) {
+        diag_print(&d, STDERR_FILENO);
+        fputs("Error: the configuration is not valid\n", stderr);
+        return false;
+    }
+    if (!find_roots(c, &node, o->sslrootcert.len > 0 ? o->sslrootcert : c->service.sslrootcert))
+        return false;
+    o->db.roots_file = c->roots;
+    return true;
+}
+
+void rotate_config_close(struct rotate_config *c)
+{
+    if (c->roots_fd >= 0)
+        close(c->roots_fd);
+    arena_clear(&c->arena);
+    arena_clear(&c->words);
+}
