@@ -124,7 +124,8 @@ static const char *take(struct rotate_options *o, int code)
 static int run_with(struct rotate_options *o, const struct rotate_config *config)
 {
     struct rotate_aws aws = {.chain = NULL};
-    const struct rotate_aws_options where = {o->region, o->endpoint_url, view_str(o->secret_id)};
+    const struct rotate_aws_options where = {o->region, o->endpoint_url, view_str(o->secret_id),
+                                             config->service.vault};
 
     err e = rotate_aws_open(&aws, &where);
     int code = failed(e) ? complain(e.fault->text, aws.detail)

@@ -10,6 +10,8 @@
 #include "base/view.h"
 #include "cli/rotate_aws.h"
 #include "cli/rotate_database.h"
+#include "model/entities.h"
+#include "model/node.h"
 
 /* Exit codes.  0: rotated, or there was nothing to do; 1: "Error: …". */
 enum { ROTATE_GOOD = 0, ROTATE_FAILED = 1, ROTATE_FOLLOWED = 3 /* somebody else rotates it */ };
@@ -32,6 +34,7 @@ struct rotate_options {
 /* What the configuration says of services that log in with the secret. */
 struct rotate_service {
     bool found;
+    const struct vault *vault; /* where it looks the secret up; without a service: vault_aws_… */
     struct view name;
     struct view host;
     uint16_t port;
@@ -44,6 +47,7 @@ struct rotate_service {
 struct rotate_config {
     struct arena arena;
     struct arena words; /* of the diagnostics */
+    struct node_config node;
     struct rotate_service service;
     int roots_fd; /* of a file made of several; -1: none */
     char roots[4096];

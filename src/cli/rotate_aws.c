@@ -55,14 +55,20 @@ static struct view url_of_environment(void)
 
 static err find_endpoint(struct rotate_aws *a, const struct rotate_aws_options *o)
 {
-    struct view region = o->region;
+    struct view region = o->region, url = o->endpoint_url;
 
     if (region.len == 0)
         region = region_of_arn(o->secret_id);
+    if (region.len == 0 && o->vault != NULL)
+        region = o->vault->aws.region;
     if (region.len == 0)
         region = chain_plan(a->chain)->region;
+    if (url.len == 0 && o->vault != NULL)
+        url = o->vault->aws.endpoint_url;
+    if (url.len == 0)
+        url = url_of_environment();
     const struct sm_place place = {
-        .custom_url = o->endpoint_url.len > 0 ? o->endpoint_url : url_of_environment(),
+        .custom_url = url,
         .region = arena_copy(&a->arena, region),
         .fips = is_true("AWS_USE_FIPS_ENDPOINT"),
         .dual_stack = is_true("AWS_USE_DUALSTACK_ENDPOINT"),
@@ -72,12 +78,23 @@ static err find_endpoint(struct rotate_aws *a, const struct rotate_aws_options *
 
 /* ---- Who ---- */
 
-static err find_credentials(struct rotate_aws *a)
+/* Where this says it, nobody is asked for a region. */
+static struct view region_hint(const struct rotate_aws_options *o)
+{
+    struct view region = o->region.len > 0 ? o->region : region_of_arn(o->secret_id);
+
+    return region.len > 0 || o->vault == NULL ? region : o->vault->aws.region;
+}
+
+static err find_credentials(struct rotate_aws *a, const struct rotate_aws_options *o)
 {
     const struct chain_options options = {
         .fetcher = net_fetcher_base(a->fetcher),
         .clock = &system_clock,
+        .runner = net_runner_base(a->runner),
         .lookup = getenv,
+        .region_hint = region_hint(o),
+        .discover_region = true,
         .wake = on_news,
         .wake_arg = a,
     };
@@ -94,15 +111,63 @@ static err find_credentials(struct rotate_aws *a)
     return s.state == CHAIN_READY ? OK : s.last_error;
 }
 
+static err begin_sessions(struct rotate_aws *a)
+{
+    const struct aws_sessions_options options = {
+        .fetcher = net_fetcher_base(a->fetcher),
+        .clock = &system_clock,
+        .base = chain_provider(a->chain),
+        .wake = on_news,
+        .wake_arg = a,
+    };
+    const struct view custom[] = {a->vault->aws.sts_endpoint_url};
+    struct sts_place place = chain_plan(a->chain)->sts_place;
+
+    /* The plan's texts live until the chain's next tick, the endpoint's until the end. */
+    place.custom_url = arena_copy(&a->arena, place.custom_url);
+    place.region = arena_copy(&a->arena, place.region);
+    TRY(sts_endpoint_choose(custom, COUNT_OF(custom), a->vault->aws.region, &place, &a->arena,
+                            &a->sts));
+    return aws_sessions_new(&options, &a->sessions);
+}
+
+/* What signs: the vault's role, which the chain's credentials assume, or these themselves. */
+static err find_signer(struct rotate_aws *a, int64_t now_us, const struct aws_credentials **out)
+{
+    const char *detail = "";
+    err why = OK;
+    enum aws_ready ready;
+
+    if (a->sessions == NULL)
+        return credentials_current(chain_provider(a->chain), now_us, out);
+    const struct aws_session_request request = {
+        .roles = &a->vault->aws.assume_role_arn,
+        .role_count = 1,
+        .session_name = a->vault->aws.role_session_name,
+        .endpoint = &a->sts,
+        .ca_file = chain_plan(a->chain)->ca_file,
+    };
+    while ((ready = aws_sessions_get(a->sessions, &request, out, &why, &detail)) == AWS_WAIT) {
+        (void)aws_sessions_tick(a->sessions);
+        uv_run(&a->loop, UV_RUN_DEFAULT);
+    }
+    keep_detail(a, ready == AWS_FAILED ? detail : "");
+    return ready == AWS_FAILED ? why : OK;
+}
+
 err rotate_aws_open(struct rotate_aws *a, const struct rotate_aws_options *o)
 {
+    a->vault = o->vault;
     arena_init(&a->arena, 4096, 1 << 20);
     ENSURE(uv_loop_init(&a->loop) == 0);
     a->fetcher = net_fetcher_new(&a->loop);
-    if (a->fetcher == NULL)
+    a->runner = net_runner_new(&a->loop);
+    if (a->fetcher == NULL || a->runner == NULL)
         return fail(&fault_out_of_memory);
-    TRY(find_credentials(a));
+    TRY(find_credentials(a, o));
     a->detail[0] = '\0';
+    if (o->vault != NULL && o->vault->aws.assume_role_arn.len > 0)
+        TRY(begin_sessions(a));
     return find_endpoint(a, o);
 }
 
@@ -113,6 +178,9 @@ static void on_fetcher_closed(void *arg)
 
 void rotate_aws_close(struct rotate_aws *a)
 {
+    aws_sessions_free(a->sessions);
+    if (a->runner != NULL)
+        net_runner_close(a->runner, NULL, NULL);
     if (a->fetcher != NULL)
         net_fetcher_close(a->fetcher, on_fetcher_closed, NULL);
     while (uv_run(&a->loop, UV_RUN_DEFAULT) != 0)
@@ -147,7 +215,7 @@ static err ask_once(struct rotate_aws *a, const struct sm_call *call)
     };
 
     chain_tick(a->chain);
-    TRY(credentials_current(chain_provider(a->chain), o.now_us, &o.credentials));
+    TRY(find_signer(a, o.now_us, &o.credentials));
     a->answered = false;
     TRY(sm_start(&o, call, on_answer, a, &a->exchange));
     while (!a->answered)

@@ -7,9 +7,12 @@
 
 #include "aws/chain.h"
 #include "aws/secrets_manager.h"
+#include "aws/sessions.h"
 #include "base/arena.h"
 #include "base/err.h"
+#include "model/entities.h"
 #include "net/fetch.h"
+#include "net/run.h"
 
 enum { ROTATE_ATTEMPTS = 5, ROTATE_PAUSE_FIRST_MS = 200, ROTATE_DETAIL_BYTES = 640 };
 
@@ -17,12 +20,17 @@ struct rotate_aws_options {
     struct view region;       /* --region; absent: the secret's ARN, the configuration, AWS's own */
     struct view endpoint_url; /* --endpoint-url; absent: AWS_ENDPOINT_URL_SECRETS_MANAGER… */
     struct view secret_id;    /* an ARN names its region */
+    const struct vault *vault; /* what the configuration says of region, endpoint and role */
 };
 
 struct rotate_aws {
     uv_loop_t loop;
     struct net_fetcher *fetcher;
+    struct net_runner *runner; /* of credential_process */
     struct credential_chain *chain;
+    struct aws_sessions *sessions; /* of the vault's role; NULL: none */
+    const struct vault *vault;
+    struct sts_endpoint sts; /* where that role is assumed */
     struct sm_endpoint endpoint;
     struct arena arena;
     char detail[ROTATE_DETAIL_BYTES]; /* of what failed last; "" when there is no more to say */

@@ -7,7 +7,6 @@
 
 #include "cli/rotate.h"
 #include "config/config.h"
-#include "config/reference.h"
 
 enum { ARENA_BLOCK_BYTES = 64 << 10, ARENA_MAX_BYTES = 1 << 30, ARN_SUFFIX_BYTES = 7 };
 
@@ -18,10 +17,8 @@ static bool stand_in(const struct config_host *host, const struct vault *vault,
                      const struct secret_reference *reference, struct view *out, bool *pending,
                      char *why, size_t why_size)
 {
-    (void)host, (void)vault, (void)why, (void)why_size;
-    *out = reference->key.data != NULL
-               ? VIEW("unused")
-               : VIEW("{\"username\":\"unused\",\"password\":\"unused\"}");
+    (void)host, (void)vault, (void)reference, (void)why, (void)why_size;
+    *out = VIEW("unused");
     *pending = false;
     return true;
 }
@@ -30,6 +27,23 @@ static const char *variable(const struct config_host *host, const char *name)
 {
     const char *value = config_system.variable(host, name);
     return value != NULL ? value : "unused";
+}
+
+static const char *file(const struct config_host *host, const char *path, struct buf *out,
+                        bool *open_to_all)
+{
+    (void)host, (void)path;
+    buf_add_str(out, "unused");
+    *open_to_all = false;
+    return NULL;
+}
+
+static bool json_member(const struct config_host *host, struct view text, struct view key,
+                        struct buf *out)
+{
+    (void)host, (void)text, (void)key;
+    buf_add_str(out, "unused");
+    return true;
 }
 
 /* arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME-SUFFIX */
@@ -63,75 +77,44 @@ bool rotate_same_secret(struct view name, struct view id)
     return view_eq(a, b) || (id_is_arn ? is_name_and_suffix(b, a) : is_name_and_suffix(a, b));
 }
 
-static int hex(char c)
+/* A reference to a secret in AWS Secrets Manager, or NULL. */
+static const struct vault *find_vault(const struct entities *all, struct arena *arena,
+                                      struct view text, struct secret_reference *out)
 {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
+    const struct vault *vault;
+    char why[SECRET_WHY_BYTES];
+
+    if (text.len == 0 || !secret_reference_find(arena, all->vaults, all->vault_count, text, out,
+                                                &vault, why))
+        return NULL;
+    return vault->kind == VAULT_AWS ? vault : NULL;
 }
 
-static struct view percent_decoded(struct arena *arena, struct view text)
-{
-    char *out = arena_alloc(arena, text.len + 1);
-    size_t n = 0;
-
-    for (size_t i = 0; out != NULL && i < text.len; i++) {
-        bool coded = text.data[i] == '%' && i + 2 < text.len && hex(text.data[i + 1]) >= 0 &&
-                     hex(text.data[i + 2]) >= 0;
-        out[n++] = coded ? (char)(hex(text.data[i + 1]) << 4 | hex(text.data[i + 2]))
-                         : text.data[i];
-        i += coded ? 2 : 0;
-    }
-    return view_of(out, n);
-}
-
-/* The prefix and the name of {vault://PREFIX/NAME[/KEY][#VERSION]}; config has checked the form. */
-static bool read_reference(struct arena *arena, struct view text, struct secret_reference *out)
-{
-    struct view name;
-
-    if (!reference_is(text))
-        return false;
-    text = view_upto(view_from(text, sizeof "{vault://" - 1), text.len - sizeof "{vault://");
-    text = view_cut(text, '/', &out->prefix);
-    view_cut(text, '/', &name);
-    view_cut(name, '#', &name);
-    out->name = percent_decoded(arena, name);
-    return out->name.len > 0;
-}
-
-/* {vault://PREFIX/NAME…}: the name, if the prefix is one of AWS. */
-static bool is_of_secret(const struct entities *all, struct arena *arena, struct view text,
-                         struct view id)
-{
-    struct secret_reference r;
-    bool aws = false;
-
-    if (text.len == 0 || !read_reference(arena, text, &r))
-        return false;
-    for (size_t i = 0; i < all->vault_count; i++) {
-        if (view_eq(all->vaults[i].prefix, r.prefix))
-            aws = all->vaults[i].kind == VAULT_AWS;
-    }
-    return (aws || view_is(r.prefix, "aws")) && rotate_same_secret(r.name, id);
-}
-
-static void take_endpoint(struct rotate_config *c, const struct service *s,
-                          const struct endpoint *e)
+static void take_endpoint(struct rotate_config *c, const struct entities *all,
+                          const struct service *s, const struct endpoint *e)
 {
     struct secret_reference master;
 
-    c->service = (struct rotate_service){
-        .found = true,
-        .name = s->name,
-        .host = e->host,
-        .port = e->port,
-        .sslrootcert = e->sslrootcert,
-        .alternating = e->rotation.alternating,
-    };
-    if (e->rotation.master.len > 0 && read_reference(&c->arena, e->rotation.master, &master))
+    c->service.found = true;
+    c->service.name = s->name;
+    c->service.host = e->host;
+    c->service.port = e->port;
+    c->service.sslrootcert = e->sslrootcert;
+    c->service.alternating = e->rotation.alternating;
+    if (find_vault(all, &c->arena, e->rotation.master, &master) != NULL)
         c->service.master_id = master.name;
+}
+
+static bool names(struct rotate_config *c, const struct entities *all, struct view text,
+                  struct view id)
+{
+    struct secret_reference r;
+    const struct vault *vault = find_vault(all, &c->arena, text, &r);
+
+    if (vault == NULL || !rotate_same_secret(r.name, id))
+        return false;
+    c->service.vault = vault;
+    return true;
 }
 
 /* The service's own endpoint, or its read part where that alone logs in so. */
@@ -142,9 +125,9 @@ static void find_service(struct rotate_config *c, const struct entities *all, st
         const struct endpoint *const both[] = {&s->primary, s->has_read ? &s->read : NULL};
         for (size_t n = 0; n < COUNT_OF(both) && !c->service.found; n++) {
             const struct endpoint *e = both[n];
-            if (e != NULL && (is_of_secret(all, &c->arena, e->secret, id) ||
-                              is_of_secret(all, &c->arena, e->password_reference, id)))
-                take_endpoint(c, s, e);
+            if (e != NULL &&
+                (names(c, all, e->secret, id) || names(c, all, e->password_reference, id)))
+                take_endpoint(c, all, s, e);
         }
     }
 }
@@ -189,12 +172,11 @@ static bool join(struct rotate_config *c, const char *rds)
     return c->roots_fd >= 0 && add_file(c->roots_fd, rds) && add_file(c->roots_fd, system_roots());
 }
 
-static bool find_roots(struct rotate_config *c, const struct node_config *node,
-                       struct view wanted)
+static bool find_roots(struct rotate_config *c, struct view wanted)
 {
     char rds[sizeof c->roots];
 
-    snprintf(rds, sizeof rds, "%.*s", VIEW_ARG(node->rds_ca_bundle));
+    snprintf(rds, sizeof rds, "%.*s", VIEW_ARG(c->node.rds_ca_bundle));
     if (wanted.len == 0 || view_is(wanted, "rds"))
         memcpy(c->roots, rds, sizeof rds);
     else if (view_is(wanted, "system"))
@@ -212,16 +194,21 @@ static bool find_roots(struct rotate_config *c, const struct node_config *node,
 
 /* ---- Both ---- */
 
-static bool load(struct rotate_config *c, const struct rotate_options *o,
-                 struct node_config *node, struct diagnostics *d)
+static bool load(struct rotate_config *c, const struct rotate_options *o, struct diagnostics *d)
 {
+    struct node_config *node = &c->node;
     const struct node_config_sources sources = {.environment = environ,
                                                 .conf_file = o->conf_file};
-    const struct config_host host = {.variable = variable, .secret = stand_in};
+    const struct config_host host = {.variable = variable,
+                                     .secret = stand_in,
+                                     .file = file,
+                                     .json_member = json_member,
+                                     .node = node};
     struct entities all = {0};
 
     if (failed(node_config_load(&c->arena, &sources, node, d)))
         return false;
+    c->service.vault = vault_find(&node->vault_aws, 1, VIEW("aws"));
     if (node->declarative_config.len == 0)
         return true;
     if (failed(entities_load(&c->arena, node->declarative_config.data, &host, &all, d)))
@@ -232,17 +219,16 @@ static bool load(struct rotate_config *c, const struct rotate_options *o,
 
 bool rotate_config_open(struct rotate_config *c, struct rotate_options *o)
 {
-    struct node_config node = {0};
     struct diagnostics d = {.arena = &c->words};
 
     arena_init(&c->arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     arena_init(&c->words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
-    if (!load(c, o, &node, &d)) {
+    if (!load(c, o, &d)) {
         diag_print(&d, STDERR_FILENO);
         fputs("Error: the configuration is not valid\n", stderr);
         return false;
     }
-    if (!find_roots(c, &node, o->sslrootcert.len > 0 ? o->sslrootcert : c->service.sslrootcert))
+    if (!find_roots(c, o->sslrootcert.len > 0 ? o->sslrootcert : c->service.sslrootcert))
         return false;
     o->db.roots_file = c->roots;
     return true;

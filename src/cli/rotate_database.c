@@ -162,8 +162,8 @@ enum rotation_answer rotate_db_open(const struct rotate_db_options *o,
     PQsetNoticeReceiver(c, ignore_notice, NULL);
     PQsetErrorVerbosity(c, PQERRORS_DEFAULT);
     snprintf(sql, sizeof sql,
-             "set search_path = ''; set statement_timeout = %d; set lock_timeout = %d", o->statement_timeout_s * 1000,
-             o->lock_timeout_s * 1000);
+             "set search_path = ''; set statement_timeout = %d; set lock_timeout = %d",
+             o->statement_timeout_s * 1000, o->lock_timeout_s * 1000);
     /* verify-full is libpq's word; that TLS is in use is looked at all the same. */
     if (!PQsslInUse(c)) {
         say_why(why, "the connection is not encrypted");
@@ -295,8 +295,8 @@ static const char alike_sql[] =
     " case when o.rolcreaterole then 'CREATEROLE' else 'NOCREATEROLE' end,"
     " case when o.rolcreatedb then 'CREATEDB' else 'NOCREATEDB' end, o.rolconnlimit,"
     " case when o.rolvaliduntil is null and not exists (select from u where rolvaliduntil is not"
-    " null) then '' else pg_catalog.format(' VALID UNTIL %L', coalesce(o.rolvaliduntil, 'infinity'))"
-    " end) as sql from o"
+    " null) then '' else pg_catalog.format(' VALID UNTIL %L',"
+    " coalesce(o.rolvaliduntil, 'infinity')) end) as sql from o"
     /* memberships: what is too much, or granted otherwise, goes; what is missing comes */
     " union all select 2, pg_catalog.format('REVOKE %I FROM %I', mu.rolname, $2) from mu"
     " where not exists (select from mo where mo.rolname = mu.rolname"
@@ -315,8 +315,7 @@ static const char alike_sql[] =
     /* settings: a list that is quoted inside is taken over by set_config */
     " union all select 5, pg_catalog.format('ALTER ROLE %I %s RESET ALL', $2,"
     " case when d.oid is null then '' else pg_catalog.format('IN DATABASE %I', d.datname) end)"
-    " from u"
-    " join pg_catalog.pg_db_role_setting s on s.setrole = u.oid"
+    " from u join pg_catalog.pg_db_role_setting s on s.setrole = u.oid"
     " left join pg_catalog.pg_database d on d.oid = s.setdatabase"
     " union all select 6, pg_catalog.format("
     " case when x.name in ('search_path', 'temp_tablespaces', 'local_preload_libraries',"

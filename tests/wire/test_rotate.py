@@ -132,7 +132,7 @@ class World:
 
     def rotate(self, *arguments, secret="db/app", code=0):
         done = self.end(self.start(*arguments, secret=secret))
-        assert done.returncode == code, done.stdout + done.stderr
+        assert done.returncode == code, (done.stdout + done.stderr)[:3000]
         return done
 
     def logs_in(self, user, password):
@@ -246,6 +246,8 @@ def test_two_users_take_turns_and_are_alike(world):
     assert describe(world, world.user) == describe(world, clone)
     created = f"select rolcreatedb from pg_roles where rolname = '{world.user}'"
     assert bed.superuser_sql(created) == "t\n"
+    assert f"{clone}=c/master" in bed.superuser_sql("select datacl from pg_database")
+    bed.superuser_sql("revoke all on database shop from master cascade")
     world.assert_secret_kept()
 
 
@@ -253,7 +255,8 @@ def test_a_clone_has_all_that_the_original_has(world):
     world.bed.superuser_sql("grant reader, writer to master with admin option")
     world.rotate("--strategy", "alternating-users", "--master-secret", "db/master")
     assert describe(world, world.user) == describe(world, world.user + "_clone")
-    assert '""Name"' in describe(world, world.user)
+    assert "search_path=sales" in describe(world, world.user + "_clone")
+    assert "work_mem=5MB" in describe(world, world.user + "_clone")
 
 
 @pytest.mark.parametrize(

@@ -277,8 +277,12 @@ static void mix(bool alternating, unsigned order, int killed_after)
     }
     assert_true(runs[0].over && runs[1].over);
     assert_true(runs[1].last == ROTATION_DONE || runs[1].last == ROTATION_ELSEWHERE);
-    assert_int_equal(w.count, w.rotations + 1);
-    assert_sound(&w);
+    /* One that was killed after the other had ended may have left a version of its own. */
+    int left = w.pending != 0 && w.pending != w.current;
+    assert_int_equal(w.count, w.rotations + 1 + left);
+    assert_true(lets_in(&w, w.current) || (left && lets_in(&w, w.pending)));
+    if (!left)
+        assert_sound(&w);
 }
 
 static void test_two_runs_in_any_order_leave_one_truth(void **state)
