@@ -197,17 +197,15 @@ static bool find_roots(struct rotate_config *c, struct view wanted)
 static bool load(struct rotate_config *c, const struct rotate_options *o, struct diagnostics *d)
 {
     struct node_config *node = &c->node;
-    const struct node_config_sources sources = {.environment = environ,
-                                                .conf_file = o->conf_file};
-    const struct config_host host = {.variable = variable,
-                                     .secret = stand_in,
-                                     .file = file,
-                                     .json_member = json_member,
-                                     .node = node};
+    struct config_host host = {
+        .variable = variable, .secret = stand_in, .file = file, .json_member = json_member};
+    const struct node_config_sources sources = {
+        .environment = environ, .conf_file = o->conf_file, .host = &host};
     struct entities all = {0};
 
     if (failed(node_config_load(&c->arena, &sources, node, d)))
         return false;
+    host.node = node;
     c->service.vault = vault_find(&node->vault_aws, 1, VIEW("aws"));
     if (node->declarative_config.len == 0)
         return true;
