@@ -258,10 +258,11 @@ static void add_served_roles(struct buf *out, const struct entities *e, const st
 static void add_leftovers(struct buf *out, const struct entities *e, const struct service *s)
 {
     buf_add_str(out, "\n-- Memberships that the configuration does not name.  With one of them the "
-                     "login is refused\n-- as unfit.  Nothing is revoked here: check each line that "
-                     "this prints, then run it.\n"
-                     "SELECT format('REVOKE %I FROM %I;', r.rolname, l.rolname) AS \"to be checked\""
-                     "\n  FROM pg_catalog.pg_auth_members m\n"
+                     "login is refused\n-- as unfit.  Nothing is revoked here: check each line "
+                     "that this prints, then run it.\n"
+                     "SELECT format('REVOKE %I FROM %I;', r.rolname, l.rolname)\n"
+                     "    AS \"to be checked\"\n"
+                     "  FROM pg_catalog.pg_auth_members m\n"
                      "  JOIN pg_catalog.pg_roles r ON r.oid = m.roleid\n"
                      "  JOIN pg_catalog.pg_roles l ON l.oid = m.member\n  WHERE l.rolname IN (");
     add_login_literals(out, s);

@@ -2,6 +2,7 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -14,7 +15,9 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 CODE = re.compile(r"```[\s\S]*?```|`[^`\n]+`|^    \S[^\n]*$", re.M)
 
 sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests/docs"))
 import check_includes  # noqa: E402
+import faults  # noqa: E402
 
 
 def run(*arguments, **options):
@@ -209,3 +212,87 @@ def test_every_target_that_make_help_names_exists():
     helped = set(re.findall(r"make ([a-z][\w-]*)", "\n".join(
         line for line in makefile.splitlines() if line.startswith("\t@echo"))))
     assert helped and helped - targets == set()
+
+
+# -- errors, trouble ----------------------------------------------------------------------------
+
+
+def table_rows(path, heading):
+    """The cells of each row of the tables that begin with this heading."""
+    rows, inside = [], False
+    for line in (ROOT / path).read_text().splitlines():
+        if not line.startswith("|"):
+            inside = False
+        elif line.startswith(f"| {heading} |"):
+            inside = True
+        elif inside and not line.startswith("|---"):
+            rows.append([cell.strip() for cell in line.strip("|").split(" | ")])
+    return rows
+
+
+def test_errors_has_every_problem_that_a_caller_may_read_with_its_status_and_detail():
+    known = {f["name"]: (str(f["status"]), f["client"])
+             for f in faults.all_faults() if f["client"] and f["status"]}
+    assert len(known) > 100
+    rows = table_rows("docs/ERRORS.md", "code")
+    told = {row[0].strip("`"): (row[1], row[2]) for row in rows}
+    assert len(told) == len(rows) and all(len(row) == 4 and row[3] for row in rows)
+    assert told == known
+
+
+def test_the_reader_of_fault_tables_misses_none():
+    """Each name that the headers promise, or that a file keeps to itself, is in a row."""
+    declared = set()
+    for header in (ROOT / "src").rglob("*.h"):
+        declared |= set(re.findall(r"extern const struct fault (\w+);", header.read_text()))
+    found = faults.variables()
+    assert len(declared) > 150 and declared - found == set()
+
+
+def test_errors_has_every_sqlstate_with_its_status():
+    text = (ROOT / "src/gateway/problem.c").read_text()
+    known = re.findall(r'\{"(\w+)", \{(\d+), ', text)
+    told = [(row[0].strip("`"), row[1]) for row in table_rows("docs/ERRORS.md", "sqlstate")]
+    assert told == known and len(told) > 20
+
+
+def literals():
+    """Every string of the source, those that stand side by side as one."""
+    found = []
+    for path in sorted((ROOT / "src").rglob("*.[ch]")):
+        for run_of in re.findall(r'(?:"(?:[^"\\\n]|\\.)*"\s*)+', path.read_text()):
+            found.append(re.sub(r"\\(.)", r"\1", "".join(
+                re.findall(r'"((?:[^"\\\n]|\\.)*)"', run_of))))
+    return found
+
+
+def test_every_message_of_troubleshooting_is_one_of_the_programs():
+    rows = table_rows("docs/TROUBLESHOOTING.md", "message")
+    assert len(rows) > 30 and all(len(row) == 3 for row in rows)
+    known = literals()
+    unknown = []
+    for message in (row[0].strip("`") for row in rows):
+        pieces = [piece.strip() for piece in message.split("…") if len(piece.strip()) > 1]
+        assert pieces, message
+        pattern = re.compile(".*".join(re.escape(piece) for piece in pieces))
+        if not any(pattern.search(text) for text in known):
+            unknown.append(message)
+    assert unknown == []
+
+
+# -- systemd ------------------------------------------------------------------------------------
+
+
+def test_the_unit_is_one_that_systemd_takes(tmp_path):
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("there is no systemd-analyze")
+    text = (ROOT / "share/sallyport.service.in").read_text()
+    unit = tmp_path / "sallyport.service"
+    unit.write_text(text.replace("@bindir@/sallyport", str(pathlib.Path(PROGRAM).resolve())))
+    got = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True,
+                         text=True, check=False)
+    assert (got.returncode, got.stderr) == (0, "")
+    # Of 100; 20 is what systemd itself calls OK.
+    got = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=20", unit],
+                         capture_output=True, text=True, check=False)
+    assert got.returncode == 0, got.stdout[-300:]

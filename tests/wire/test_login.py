@@ -326,7 +326,8 @@ def test_a_wrong_endpoint_is_refused(bed, issuer, gateway, objects, tmp_path, ca
         more["sslrootcert"] = str(Authority(tmp_path, "another authority").file)
         reason, sqlstate = "tls_failed", None
         detail = f"sslrootcert {more['sslrootcert']} does not vouch for the server's " \
-                 "certificate; for Amazon RDS use sslrootcert: rds, with its global-bundle.pem as rds_ca_bundle"
+                 "certificate; for Amazon RDS use sslrootcert: rds, with its global-bundle.pem " \
+                 "as rds_ca_bundle"
     user = "lg_fit"
     if case == "not rds_iam":
         user = "lg_nobody"
