@@ -28,20 +28,21 @@ ROOMS = {
     "sql_pg": (4, "base model"),
     "audit": (5, "base crypto json model"),
     "database": (6, "base model net pg aws crypto"),
+    "store": (6, "base model json aws config"),
     "gateway": (
         7,
         "base model crypto json http pg net aws identity config limit policy sql_pg audit "
-        "database",
+        "database store",
     ),
     "admin": (
         8,
         "base model crypto json http pg net aws identity config limit policy sql_pg audit "
-        "database gateway",
+        "database store gateway",
     ),
     "cli": (
         9,
         "base model crypto json http pg net aws identity config limit policy sql_pg audit "
-        "database gateway admin",
+        "database store gateway admin",
     ),
 }
 
@@ -51,8 +52,9 @@ LIBRARIES = {
     r"curl/.*": "net cli",
     r"yaml\.h": "config",
     r"pg_query.*": "sql_pg",
-    r"openssl/.*": "base crypto net database",
-    r"(sys/socket|netinet/.*|netdb)(\.h)?": "base net database gateway admin cli",
+    r"libpq-fe\.h": "store",
+    r"openssl/.*": "base crypto net database store",
+    r"(sys/socket|netinet/.*|netdb)(\.h)?": "base net database store gateway admin cli",
     r"arpa/inet\.h": "base crypto net config database gateway admin cli",
 }
 

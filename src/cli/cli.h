@@ -20,6 +20,7 @@ extern const struct command command_rotate;
 extern const struct command command_setup;
 extern const struct command command_token;
 extern const struct command command_health;
+extern const struct command command_migrations;
 extern const struct command command_quit;
 extern const struct command command_reload;
 extern const struct command command_start;

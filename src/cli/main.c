@@ -14,6 +14,7 @@ static const struct command *const commands[] = {
     &command_setup,
     &command_token,
     &command_health,
+    &command_migrations,
     &command_quit,
     &command_reload,
     &command_start,

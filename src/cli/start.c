@@ -329,6 +329,11 @@ static int serve(const char *conf_file)
     arena_init(&arena, 16 * 1024, 16 * 1024 * 1024);
     if (!load_node(&arena, conf_file, &node))
         return 1;
+    if (view_is(node.database, "postgres")) {
+        fputs("Error: database = postgres: 'start' serves files only, so far; 'config db_export' "
+              "writes one for declarative_config\n", stderr);
+        return 1;
+    }
     if (node.declarative_config.len == 0) {
         fputs("Error: there is nothing to serve: set declarative_config\n", stderr);
         return 1;

@@ -9,15 +9,7 @@
     .offset = offsetof(struct node_config, member), .present_offset = NO_OFFSET,                   \
     .inherit_offset = NO_OFFSET, .since = "0.1.0"
 
-static const char *check_database(struct view v)
-{
-    if (view_is(v, "off"))
-        return NULL;
-    if (view_is(v, "postgres"))
-        return "'postgres' is not supported yet by this version; 'off' is, with declarative_config";
-    return "must be off";
-}
-
+static const char *const database_words[] = {"off", "postgres", NULL};
 static const char *const log_level_words[] = {"debug", "info", "notice", "warn", "error", NULL};
 static const char *const log_format_words[] = {"auto", "text", "json", NULL};
 
@@ -27,8 +19,10 @@ static const struct field node_fields[] = {
     {.name = "declarative_config", .type = FIELD_PATH, AT(declarative_config),
      .doc = "The path of sallyport.yaml."},
     {.name = "database", .type = FIELD_STRING, AT(database), .fallback = "off",
-     .check = check_database,
-     .doc = "Where the configuration is kept; off: in the file declarative_config."},
+     .words = database_words,
+     .doc = "Where the configuration is kept; off: in the file declarative_config; postgres: in "
+            "the database of pg_host, by the commands migrations and config, but not served from "
+            "there yet."},
     {.name = "proxy_listen", .type = FIELD_LISTENS, AT(proxy_listen), .fallback = "127.0.0.1:8000",
      .doc = "Where callers are served: ADDRESS:PORT, with ssl after it for TLS, comma separated, "
             "or off."},

@@ -208,9 +208,9 @@ static const struct {
     {"audit_fsync = yes\n", NULL, "1:0 error: 'audit_fsync': must be on or off\n"},
     {"log_level = notise\n", NULL, "1:0 error: 'log_level': 'notise' is not one of debug, info, "
                                    "notice, warn, error; did you mean 'notice'?\n"},
-    {"database = postgres\n", NULL,
-     "1:0 error: 'database': 'postgres' is not supported yet by this version; 'off' is, with "
-     "declarative_config\n"},
+    {"database = postgres\n", NULL, ""},
+    {"database = cassandra\n", NULL,
+     "1:0 error: 'database': 'cassandra' is not one of off, postgres\n"},
     {"client_max_body_size = 2t\n", NULL, "1:0 error: 'client_max_body_size': must be a whole "
                                           "number of bytes, or one with k, m or g\n"},
     {"client_max_body_size = 9999999999g\n", NULL,

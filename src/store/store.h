@@ -1,0 +1,98 @@
+/*
+ * The node's configuration in PostgreSQL: connections, faults.
+ *
+ * A connection is libpq's, used blocking by one thread at a time, and lives for an errand: commands
+ * open one, do their work in one transaction and close it.  It is made only as sallyport.conf says:
+ * libpq's own sources (PG… variables, ~/.pgpass, ~/.postgresql, service files) are shut off.
+ *
+ * Errors are an err of the rows below, with the words of the server or of libpq in the store_why
+ * that the caller passes; never a password or token.
+ */
+#ifndef SALLYPORT_STORE_STORE_H
+#define SALLYPORT_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "aws/credentials.h"
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/view.h"
+#include "model/node.h"
+
+enum { STORE_WHY_BYTES = 1024, STORE_PARAMETERS_MAX = 16, STORE_LOCK_WAIT_MS = 60000 };
+
+/* More of a failure, one line; "" when there is no more to say. */
+struct store_why {
+    char text[STORE_WHY_BYTES];
+    char sqlstate[6]; /* "" when it is not the server's */
+};
+
+extern const struct fault store_unreachable;    /* no connection, no TLS, a refused login */
+extern const struct fault store_bad_trust;      /* whom to trust cannot be read */
+extern const struct fault store_chain_too_long; /* more intermediates than lua_ssl_verify_depth */
+extern const struct fault store_no_region;      /* for a token: no name and no setting says one */
+extern const struct fault store_failed;         /* the server refused a statement */
+extern const struct fault store_lost;           /* the connection ended, or answered too late */
+extern const struct fault store_no_schema;      /* pg_schema, or the search_path, names none */
+extern const struct fault store_may_not_create; /* the GRANT that is missing is in the why */
+extern const struct fault store_not_bootstrapped;
+extern const struct fault store_pending;        /* migrations that ran and were not finished */
+extern const struct fault store_behind;         /* migrations that have not run */
+extern const struct fault store_newer;          /* made by a newer version of this program */
+extern const struct fault store_locked;         /* another process migrates or imports */
+
+struct store_login {
+    const struct node_config *node; /* of its trust: lua_ssl_…, rds_ca_bundle */
+    const struct pg_settings *pg;   /* &node->pg or &node->pg_ro */
+    const struct aws_credentials *credentials; /* with iam_auth: what signs the token, minted now */
+    struct view region; /* with iam_auth, where neither setting nor host name says one */
+};
+
+struct store;
+
+/*
+ * Connects and logs in; chooses pg_schema.  Name look-up apart it takes pg_timeout at most.  *out is
+ * NULL on failure.
+ */
+err store_open(const struct store_login *login, struct store **out, struct store_why *why) MUST_USE;
+/* An open transaction is rolled back by the server.  NULL is harmless. */
+void store_close(struct store *s);
+
+/* How long the next statements may wait for the server; pg_timeout at first. */
+void store_set_timeout(struct store *s, int64_t timeout_ms);
+
+/* The region that a token for these settings is signed for; absent: the caller has to know. */
+struct view store_region(const struct pg_settings *pg);
+
+/* ---- Statements ---- */
+
+/* Rows as text.  A zeroed one may be cleared. */
+struct store_rows {
+    struct pg_result *result;
+    size_t count;
+};
+
+/* One statement, its parameters as text (NULL data: NULL).  rows may be NULL. */
+err store_run(struct store *s, const char *sql, const struct view *parameters, size_t count,
+              struct store_rows *rows, struct store_why *why) MUST_USE;
+/* Several statements, without parameters or rows. */
+err store_script(struct store *s, const char *sql, struct store_why *why) MUST_USE;
+
+/* Absent for NULL; valid until the rows are cleared. */
+struct view store_cell(const struct store_rows *rows, size_t row, size_t column);
+void store_rows_clear(struct store_rows *rows);
+
+/*
+ * begin; with the advisory lock of the schema's tables, waiting for it at most so long: whoever
+ * changes tables or what is in them holds it, so no two do at once.
+ */
+err store_begin(struct store *s, int64_t lock_wait_ms, struct store_why *why) MUST_USE;
+err store_commit(struct store *s, struct store_why *why) MUST_USE;
+void store_rollback(struct store *s);
+
+/* libpq would let PG… variables say what sallyport.conf leaves unsaid.  Once, before any thread. */
+void store_forget_environment(void);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * The migrations.  Never change one that was released: add another.
+ *
+ * An entity is a row: what other rows refer to, and what tells entities apart, in columns of its
+ * own; all else in `definition`, as in sallyport.yaml.  The schema table of the file
+ * (config/schema.h) checks a definition whole, when it is imported and whenever it is loaded, so a
+ * field that is new needs no new column.  `ordinal` keeps the file's order, by which roles of one
+ * priority are tried.
+ *
+ * The names begin with sallyport_: Kong's own tables may stand in the same schema.  Constraints are
+ * deferred, so that an import may swap two names.
+ */
+#include "base/attr.h"
+#include "store/migrations.h"
+
+#define ENTITY_COLUMNS                                                                             \
+    "    id uuid primary key,\n"                                                                   \
+    "    tags text[] not null default '{}',\n"                                                     \
+    "    created_at bigint not null,\n"                                                            \
+    "    updated_at bigint not null,\n"                                                            \
+    "    ordinal integer not null,\n"                                                              \
+    "    definition json not null\n"
+
+#define NAMED(column) "    " column " text not null unique deferrable initially deferred,\n"
+
+#define REFERENCE(column, table, more)                                                             \
+    "    " column " uuid not null references " table " (id)" more                                  \
+    " deferrable initially deferred,\n"
+
+static const char base[] =
+    "create table sallyport_migrations (\n"
+    "    name text primary key,\n"
+    "    executed_at timestamptz not null default now(),\n"
+    "    finished_at timestamptz\n"
+    ");\n"
+    "create table sallyport_vaults (\n" NAMED("prefix") ENTITY_COLUMNS ");\n"
+    "create table sallyport_issuers (\n" NAMED("name") ENTITY_COLUMNS ");\n"
+    "create table sallyport_services (\n" NAMED("name") ENTITY_COLUMNS ");\n"
+    "create table sallyport_routes (\n" NAMED("name")
+    REFERENCE("service_id", "sallyport_services", "") ENTITY_COLUMNS ");\n"
+    "create index on sallyport_routes (service_id);\n"
+    "create table sallyport_roles (\n" NAMED("name") ENTITY_COLUMNS ");\n"
+    "create table sallyport_role_services (\n"
+    REFERENCE("role_id", "sallyport_roles", " on delete cascade")
+    REFERENCE("service_id", "sallyport_services", "")
+    "    primary key (role_id, service_id)\n"
+    ");\n"
+    "create table sallyport_role_routes (\n"
+    REFERENCE("role_id", "sallyport_roles", " on delete cascade")
+    REFERENCE("route_id", "sallyport_routes", "")
+    "    primary key (role_id, route_id)\n"
+    ");\n"
+    "create table sallyport_role_issuers (\n"
+    REFERENCE("role_id", "sallyport_roles", " on delete cascade")
+    REFERENCE("issuer_id", "sallyport_issuers", "")
+    "    primary key (role_id, issuer_id)\n"
+    ");\n";
+
+/* Every import makes one row here in its own transaction, and so a number that grows; nodes are
+ * told at its commit and look at the number when they were not. */
+static const char revisions[] =
+    "create table sallyport_revisions (\n"
+    "    revision bigint generated always as identity primary key,\n"
+    "    made_at timestamptz not null default now(),\n"
+    "    made_by text not null default session_user\n"
+    ");\n"
+    "create function sallyport_tell_nodes() returns trigger language plpgsql as $$\n"
+    "begin\n"
+    "    perform pg_notify('sallyport', new.revision::text);\n"
+    "    return null;\n"
+    "end $$;\n"
+    "create trigger sallyport_tell_nodes after insert on sallyport_revisions\n"
+    "    for each row execute function sallyport_tell_nodes();\n";
+
+const struct migration store_migrations[] = {
+    {"000_base", base, NULL},
+    {"001_revisions", revisions, NULL},
+};
+const size_t store_migration_count = COUNT_OF(store_migrations);
