@@ -273,8 +273,8 @@ static int run(int argc, char **argv)
     static const struct option options[] = {
         {"conf", required_argument, NULL, 'c'},       {"force", no_argument, NULL, 'f'},
         {"yes", no_argument, NULL, 'y'},              {"quiet", no_argument, NULL, 'q'},
-        {"db-timeout", required_argument, NULL, 'd'}, {"lock-timeout", required_argument, NULL, 'l'},
-        {"help", no_argument, NULL, 'h'},             {0}};
+        {"db-timeout", required_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'},
+        {"lock-timeout", required_argument, NULL, 'l'}, {0}};
     struct options o = {.lock_timeout_s = STORE_LOCK_WAIT_MS / 1000};
     int option;
 

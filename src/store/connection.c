@@ -219,18 +219,22 @@ static err prepare(const struct store_login *login, struct parameters *p, struct
  * Between TLS and the start-up packet, so before the server learns anything.  libpq has no setting
  * for the depth; a verified chain holds the server's own certificate, the intermediates and a root.
  */
-static bool chain_is_short(PGconn *connection, int64_t depth)
+enum chain_verdict { CHAIN_NOT_YET, CHAIN_GOOD, CHAIN_TOO_LONG };
+
+static enum chain_verdict judge_chain(PGconn *connection, int64_t depth)
 {
     SSL *tls = PQsslStruct(connection, "OpenSSL");
-    STACK_OF(X509) *chain = tls != NULL ? SSL_get0_verified_chain(tls) : NULL;
 
-    return chain == NULL || sk_X509_num(chain) - 2 <= depth;
+    if (tls == NULL || !SSL_is_init_finished(tls))
+        return CHAIN_NOT_YET;
+    STACK_OF(X509) *chain = SSL_get0_verified_chain(tls);
+    return chain != NULL && sk_X509_num(chain) - 2 <= depth ? CHAIN_GOOD : CHAIN_TOO_LONG;
 }
 
 static err drive(PGconn *connection, const struct store_login *login, struct store_why *why)
 {
     int64_t deadline_ms = now_ms() + login->pg->timeout_ms;
-    bool looked = !login->pg->ssl_verify || !login->pg->ssl;
+    bool judged = !login->pg->ssl_verify || !login->pg->ssl;
     PostgresPollingStatusType next = PGRES_POLLING_WRITING;
 
     while (next != PGRES_POLLING_OK && next != PGRES_POLLING_FAILED) {
@@ -240,13 +244,13 @@ static err drive(PGconn *connection, const struct store_login *login, struct sto
             return fail(&store_unreachable);
         }
         next = PQconnectPoll(connection);
-        if (!looked && PQsslInUse(connection)) {
-            looked = true;
-            if (!chain_is_short(connection, login->node->lua_ssl_verify_depth))
-                return fail(&store_chain_too_long);
-        }
+        enum chain_verdict verdict =
+            judged ? CHAIN_GOOD : judge_chain(connection, login->node->lua_ssl_verify_depth);
+        if (verdict == CHAIN_TOO_LONG)
+            return fail(&store_chain_too_long);
+        judged = verdict == CHAIN_GOOD;
     }
-    if (next == PGRES_POLLING_OK)
+    if (next == PGRES_POLLING_OK && judged)
         return OK;
     keep_words(why, PQerrorMessage(connection));
     return fail(&store_unreachable);

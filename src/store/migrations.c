@@ -85,7 +85,8 @@ static err check_create(struct store *s, struct store_why *why)
     struct store_rows rows;
 
     TRY(store_run(s,
-                  "select current_schema(), quote_ident(current_schema()), quote_ident(session_user),"
+                  "select current_schema(), quote_ident(current_schema()),"
+                  " quote_ident(session_user),"
                   " has_schema_privilege(current_schema(), 'CREATE'),"
                   " current_setting('search_path')",
                   NULL, 0, &rows, why));
@@ -93,8 +94,8 @@ static err check_create(struct store *s, struct store_why *why)
     bool may = view_is(store_cell(&rows, 0, 3), "t");
     if (schema.data == NULL)
         snprintf(why->text, sizeof why->text,
-                 "the search_path is %.*s, and no schema of it exists; have one made: create schema "
-                 "%.*s authorization %.*s",
+                 "the search_path is %.*s, and no schema of it exists; have one made: "
+                 "create schema %.*s authorization %.*s",
                  VIEW_ARG(store_cell(&rows, 0, 4)), VIEW_ARG(store_cell(&rows, 0, 4)),
                  VIEW_ARG(store_cell(&rows, 0, 2)));
     else if (!may)
@@ -107,6 +108,12 @@ static err check_create(struct store *s, struct store_why *why)
     return may ? OK : fail(&store_may_not_create);
 }
 
+static err set_finished(struct store *s, struct view name, struct store_why *why)
+{
+    return store_run(s, "update sallyport_migrations set finished_at = now() where name = $1",
+                     &name, 1, NULL, why);
+}
+
 static err run_missing(struct store *s, const struct migrations_status *status, size_t *done,
                        struct store_why *why)
 {
@@ -116,11 +123,10 @@ static err run_missing(struct store *s, const struct migrations_status *status, 
         if (status->states[i].executed)
             continue;
         TRY(store_script(s, m->up, why));
-        TRY(store_run(s,
-                      m->finish != NULL
-                          ? "insert into sallyport_migrations (name) values ($1)"
-                          : "insert into sallyport_migrations (name, finished_at) values ($1, now())",
-                      &name, 1, NULL, why));
+        TRY(store_run(s, "insert into sallyport_migrations (name) values ($1)", &name, 1, NULL,
+                      why));
+        if (m->finish == NULL)
+            TRY(set_finished(s, name, why));
         (*done)++;
     }
     return OK;
@@ -136,8 +142,7 @@ static err finish_pending(struct store *s, const struct migrations_status *statu
             continue;
         if (m->finish != NULL)
             TRY(store_script(s, m->finish, why));
-        TRY(store_run(s, "update sallyport_migrations set finished_at = now() where name = $1",
-                      &name, 1, NULL, why));
+        TRY(set_finished(s, name, why));
         (*done)++;
     }
     return OK;

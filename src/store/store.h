@@ -53,8 +53,8 @@ struct store_login {
 struct store;
 
 /*
- * Connects and logs in; chooses pg_schema.  Name look-up apart it takes pg_timeout at most.  *out is
- * NULL on failure.
+ * Connects and logs in; chooses pg_schema.  Name look-up apart it takes pg_timeout at most.  *out
+ * is NULL on failure.
  */
 err store_open(const struct store_login *login, struct store **out, struct store_why *why) MUST_USE;
 /* An open transaction is rolled back by the server.  NULL is harmless. */
@@ -92,7 +92,7 @@ err store_begin(struct store *s, int64_t lock_wait_ms, struct store_why *why) MU
 err store_commit(struct store *s, struct store_why *why) MUST_USE;
 void store_rollback(struct store *s);
 
-/* libpq would let PG… variables say what sallyport.conf leaves unsaid.  Once, before any thread. */
+/* libpq would let PG… variables say what sallyport.conf leaves unsaid.  Once, before threads. */
 void store_forget_environment(void);
 
 #endif
