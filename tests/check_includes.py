@@ -52,7 +52,7 @@ LIBRARIES = {
     r"curl/.*": "net cli",
     r"yaml\.h": "config",
     r"pg_query.*": "sql_pg",
-    r"libpq-fe\.h": "store",
+    r"libpq-fe\.h": "store cli",
     r"openssl/.*": "base crypto net database store",
     r"(sys/socket|netinet/.*|netdb)(\.h)?": "base net database store gateway admin cli",
     r"arpa/inet\.h": "base crypto net config database gateway admin cli",

@@ -101,6 +101,10 @@ static bool check_node(struct check *c, const char *conf_file)
         return false;
     /* That the two files can be read is known by now. */
     check_certificate_files(&c->d, &c->node);
+    if (view_is(c->node.database, "postgres"))
+        diag_add(&c->d, SEVERITY_ERROR, c->node.conf_file, 0, 0,
+                 "'database': 'postgres' is not supported yet by start, which serves the file "
+                 "declarative_config");
     return true;
 }
 

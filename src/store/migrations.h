@@ -3,8 +3,8 @@
  *
  * A migration has a first part, which an older version that still serves does not mind, and perhaps
  * a second, to be run when all nodes are of the new version: `up` runs the first parts, `finish`
- * the second.  Each command is one transaction under the advisory lock, so two that run at once do not
- * collide, and one that is killed leaves nothing half done.
+ * the second.  Each command is one transaction under the advisory lock, so two that run at once do
+ * not collide, and one that is killed leaves nothing half done.
  *
  * Migrations are known by their names, in order; once released, one is never changed.
  */
