@@ -1,12 +1,13 @@
 /* sallyport token: what `aws rds generate-db-auth-token` prints, made here. */
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "aws/rds_token.h"
 #include "aws/region.h"
+#include "base/log.h"
 #include "base/time.h"
+#include "cli/aws_errand.h"
 #include "cli/cli.h"
 
 static const char help[] =
@@ -14,20 +15,20 @@ static const char help[] =
     "\n"
     "Prints a token that logs USER in at an RDS or Aurora database with IAM authentication, for\n"
     "15 minutes from now; byte for byte what 'aws rds generate-db-auth-token' prints in the same\n"
-    "second.  Made here: no call goes to AWS.\n"
+    "second.  Made here: AWS is asked only for credentials, where they come from there.\n"
     "\n"
     "  --hostname HOST   the endpoint's own name (not an alias, not a tunnel)\n"
     "  --port PORT       the database's port; not for Aurora DSQL\n"
     "  --username USER   the database user; not for Aurora DSQL\n"
-    "  --region REGION   default: the one in HOST, else AWS_REGION, else AWS_DEFAULT_REGION\n"
+    "  --region REGION   default: the one in HOST, else AWS_REGION, AWS_DEFAULT_REGION, the\n"
+    "                    profile's, or that of the ECS task or EC2 instance\n"
     "  --dsql            a token for Aurora DSQL: as 'aws dsql generate-db-connect-auth-token'\n"
     "  --dsql-admin      the same for the user admin\n"
     "  --expires-in S    lifetime in seconds, with --dsql or --dsql-admin (default 900)\n"
-    "  --profile NAME    not supported yet\n"
+    "  --profile NAME    credentials of this profile of the shared files, and no other source\n"
     "  --help            this text\n"
     "\n"
-    "Credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, with temporary ones,\n"
-    "AWS_SESSION_TOKEN.\n";
+    "Credentials: from the source that 'sallyport whoami' shows.\n";
 
 enum option_code { HOSTNAME = 256, PORT, USERNAME, REGION, DSQL, DSQL_ADMIN, EXPIRES, PROFILE };
 
@@ -44,6 +45,11 @@ static const struct option options[] = {
     {0},
 };
 
+struct order {
+    struct rds_token_request request;
+    struct view profile;
+};
+
 static int complain(const char *text)
 {
     fprintf(stderr, "Error: %s\n", text);
@@ -56,8 +62,9 @@ static bool take_number(const char *text, uint64_t max, uint64_t *out)
 }
 
 /* What is wrong with the option, or NULL. */
-static const char *take(struct rds_token_request *r, int code)
+static const char *take(struct order *o, int code)
 {
+    struct rds_token_request *r = &o->request;
     uint64_t n;
 
     switch (code) {
@@ -87,8 +94,10 @@ static const char *take(struct rds_token_request *r, int code)
         r->expires_s = (int64_t)n;
         return NULL;
     case PROFILE:
-        return "--profile is not supported yet: put the credentials in AWS_ACCESS_KEY_ID, "
-               "AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN";
+        if (optarg[0] == '\0')
+            return "--profile wants a name";
+        o->profile = view_str(optarg);
+        return NULL;
     default:
         return "see 'sallyport token --help'";
     }
@@ -111,37 +120,17 @@ static const char *check(const struct rds_token_request *r)
     return NULL;
 }
 
-static struct view find_region(struct view host)
-{
-    static const char *const variables[] = {"AWS_REGION", "AWS_DEFAULT_REGION"};
-    struct view region = aws_region_of_host(host);
-
-    for (size_t i = 0; i < COUNT_OF(variables) && region.len == 0; i++)
-        region = view_str(getenv(variables[i]));
-    return region;
-}
-
+/* Straight to the descriptor: stdio's buffer would keep a copy of the secret. */
 static int print_token(struct rds_token_request *r)
 {
-    struct credential_provider *provider;
     struct buf token;
-
-    err e = credentials_from_environment(getenv, &provider);
-    if (failed(e))
-        return complain(is_fault(e, &aws_credentials_absent)
-                            ? "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-                            : e.fault->text);
-    r->now_us = time_wall_us();
-    buf_init(&token, RDS_TOKEN_MAX_BYTES);
-    e = credentials_current(provider, r->now_us, &r->credentials);
-    if (!failed(e))
-        e = rds_token_mint(r, &token);
-    credentials_release(provider);
     int status = 0;
+
+    buf_init(&token, RDS_TOKEN_MAX_BYTES);
+    err e = rds_token_mint(r, &token);
     if (failed(e)) {
         status = complain(e.fault->text);
     } else {
-        /* Straight to the descriptor: stdio's buffer would keep a copy of the secret. */
         buf_add_char(&token, '\n');
         if (write(STDOUT_FILENO, token.data, token.len) != (ssize_t)token.len)
             status = complain("the token could not be written");
@@ -150,9 +139,30 @@ static int print_token(struct rds_token_request *r)
     return status;
 }
 
+static int serve(struct order *o, struct aws_errand *aws)
+{
+    struct rds_token_request *r = &o->request;
+    struct chain_status s;
+
+    aws_errand_wait(aws, &s);
+    if (r->region.len == 0)
+        r->region = view_str(chain_region(aws->chain));
+    r->now_us = time_wall_us();
+    err e = credentials_current(chain_provider(aws->chain), r->now_us, &r->credentials);
+    if (failed(e)) {
+        fprintf(stderr, "Error: %s%s%s\n", e.fault->text, s.detail[0] != '\0' ? ": " : "",
+                s.detail);
+        return 1;
+    }
+    if (r->region.len == 0)
+        return complain("no region is known: give --region");
+    return print_token(r);
+}
+
 static int run(int argc, char **argv)
 {
-    struct rds_token_request request = {.kind = RDS_TOKEN_DB};
+    struct order order = {.request.kind = RDS_TOKEN_DB};
+    struct aws_errand aws;
     const char *wrong;
     int code;
 
@@ -162,18 +172,21 @@ static int run(int argc, char **argv)
             fputs(help, stdout);
             return 0;
         }
-        if ((wrong = take(&request, code)) != NULL)
+        if ((wrong = take(&order, code)) != NULL)
             return complain(wrong);
     }
     if (optind < argc)
         return complain("no argument without an option is wanted: see 'sallyport token --help'");
-    if ((wrong = check(&request)) != NULL)
+    if ((wrong = check(&order.request)) != NULL)
         return complain(wrong);
-    if (request.region.data == NULL)
-        request.region = find_region(request.host);
-    if (request.region.len == 0)
-        return complain("the host name says no region: give --region");
-    return print_token(&request);
+    if (order.request.region.data == NULL)
+        order.request.region = aws_region_of_host(order.request.host);
+    log_set_level(LOG_ERROR); /* what fails is said below */
+    if (!aws_errand_begin(&aws, order.request.region, order.profile))
+        return 1;
+    code = serve(&order, &aws);
+    aws_errand_end(&aws);
+    return code;
 }
 
 const struct command command_token = {

@@ -2,32 +2,29 @@
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <uv.h>
 
-#include "aws/chain.h"
 #include "aws/sts.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "cli/aws_errand.h"
 #include "cli/cli.h"
-#include "net/fetch.h"
 
 static const char help[] =
-    "usage: sallyport whoami [--offline]\n"
+    "usage: sallyport whoami [--profile NAME] [--offline]\n"
     "\n"
     "Finds AWS credentials as 'sallyport start' does and says where they came from, whose they\n"
     "are (asking STS), when they end, and why the sources before did not serve.\n"
     "\n"
-    "  --offline   does not ask STS whose the credentials are\n"
-    "  -h, --help  this text\n"
+    "  --profile NAME  this profile of the shared files, and no other source\n"
+    "  --offline       does not ask STS whose the credentials are\n"
+    "  -h, --help      this text\n"
     "\n"
     "Exit code: 0 with credentials, 1 without.\n";
 
 struct errand {
-    uv_loop_t loop;
-    struct net_fetcher *fetcher;
-    struct credential_chain *chain;
+    struct aws_errand aws;
     bool offline;
+    struct view profile;
     /* GetCallerIdentity */
     bool asked;
     bool answered;
@@ -60,28 +57,23 @@ static void on_caller(void *arg, err e, const char *detail, const struct fetch_r
     arena_clear(&arena);
     x->answer = e;
     x->answered = true;
-    uv_stop(&x->loop);
+    uv_stop(&x->aws.loop);
 }
 
 static void ask_whose(struct errand *x)
 {
     const struct aws_credentials *c;
-    const struct aws_plan *plan = chain_plan(x->chain);
+    const struct aws_plan *plan = chain_plan(x->aws.chain);
     const struct sts_call call = {.action = STS_GET_CALLER_IDENTITY};
     int64_t now_us = time_wall_us();
 
-    if (x->offline || failed(credentials_current(chain_provider(x->chain), now_us, &c)))
+    if (x->offline || failed(credentials_current(chain_provider(x->aws.chain), now_us, &c)))
         return;
     x->asked = true;
-    x->answer = sts_send(net_fetcher_base(x->fetcher), &plan->sts, &call, c, now_us,
+    x->answer = sts_send(net_fetcher_base(x->aws.fetcher), &plan->sts, &call, c, now_us,
                          plan->ca_file, on_caller, x);
     while (!failed(x->answer) && !x->answered)
-        uv_run(&x->loop, UV_RUN_DEFAULT);
-}
-
-static void on_news(void *arg)
-{
-    uv_stop(&((struct errand *)arg)->loop);
+        uv_run(&x->aws.loop, UV_RUN_DEFAULT);
 }
 
 /* ---- What is said ---- */
@@ -157,11 +149,11 @@ static void say_expiry(const struct chain_status *s)
 
 static int report(const struct errand *x)
 {
-    const struct aws_plan *plan = chain_plan(x->chain);
+    const struct aws_plan *plan = chain_plan(x->aws.chain);
     struct chain_status s;
     char kong[256];
 
-    chain_status(x->chain, &s);
+    chain_status(x->aws.chain, &s);
     bool good = s.state == CHAIN_READY;
     line("Source:", "%s", good ? s.source : "none");
     if (plan->profile.len > 0)
@@ -172,13 +164,16 @@ static int report(const struct errand *x)
         say_whose(x);
         say_expiry(&s);
     }
-    if (plan->region.len > 0)
-        line("Region:", "%.*s", VIEW_ARG(plan->region));
+    const char *region = chain_region(x->aws.chain);
+    if (region[0] != '\0')
+        line("Region:", "%s", region);
     if (plan->sts.url.len > 0)
         line("STS:", "%.*s, signed for %.*s", VIEW_ARG(plan->sts.url),
              VIEW_ARG(plan->sts.signing_region));
     say_sources(plan, good);
-    chain_kong_difference(x->chain, kong, sizeof kong);
+    for (size_t i = 0; i < plan->warning_count; i++)
+        line("Warning:", "%s.", plan->warnings[i]);
+    chain_kong_difference(x->aws.chain, kong, sizeof kong);
     if (plan->count > 0 && kong[0] != '\0')
         line("Note:", "%s.", kong);
     fflush(stdout);
@@ -190,71 +185,50 @@ static int report(const struct errand *x)
 
 /* ---- The command ---- */
 
-static void on_fetcher_closed(void *arg)
-{
-    (void)arg;
-}
-
 static int find_out(struct errand *x)
 {
-    const struct chain_options options = {
-        .fetcher = net_fetcher_base(x->fetcher),
-        .clock = &system_clock,
-        .lookup = getenv,
-        .wake = on_news,
-        .wake_arg = x,
-    };
     struct chain_status s;
 
-    err e = chain_new(&options, &x->chain);
-    if (failed(e)) {
-        fprintf(stderr, "Error: %s\n", e.fault->text);
+    if (!aws_errand_begin(&x->aws, (struct view){NULL, 0}, x->profile))
         return 1;
-    }
-    chain_tick(x->chain);
-    chain_status(x->chain, &s);
-    /* One attempt, whose exchanges have their own time limits. */
-    while (s.state == CHAIN_WAITING) {
-        uv_run(&x->loop, UV_RUN_DEFAULT);
-        chain_status(x->chain, &s);
-    }
+    aws_errand_wait(&x->aws, &s);
     ask_whose(x);
-    return report(x);
+    int code = report(x);
+    aws_errand_end(&x->aws);
+    return code;
 }
 
 static int run(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"offline", no_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {{"offline", no_argument, NULL, 'o'},
+                                            {"profile", required_argument, NULL, 'p'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     static struct errand x;
     int option;
 
     optind = 1;
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (option == 'h') {
+        switch (option) {
+        case 'h':
             fputs(help, stdout);
             return 0;
-        }
-        if (option != 'o')
+        case 'o':
+            x.offline = true;
+            break;
+        case 'p':
+            x.profile = view_str(optarg);
+            break;
+        default:
             return 1;
-        x.offline = true;
+        }
     }
     if (optind < argc) {
         fputs("Error: no argument is wanted: see 'sallyport whoami --help'\n", stderr);
         return 1;
     }
     log_set_level(LOG_ERROR); /* what fails is said by the report */
-    if (uv_loop_init(&x.loop) != 0 || (x.fetcher = net_fetcher_new(&x.loop)) == NULL) {
-        fprintf(stderr, "Error: %s\n", fault_out_of_memory.text);
-        return 1;
-    }
-    int code = find_out(&x);
-    net_fetcher_close(x.fetcher, on_fetcher_closed, NULL);
-    while (uv_run(&x.loop, UV_RUN_DEFAULT) != 0)
-        continue; /* a uv_stop from before was still waiting */
-    chain_free(x.chain);
-    ENSURE(uv_loop_close(&x.loop) == 0);
-    return code;
+    return find_out(&x);
 }
 
 const struct command command_whoami = {

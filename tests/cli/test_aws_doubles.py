@@ -3,8 +3,6 @@ so that the doubles are held to the real API."""
 
 import os
 import pathlib
-import re
-import subprocess
 import sys
 
 import botocore.config
@@ -16,36 +14,12 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from aws_command import Whoami  # noqa: E402
 from doubles.aws import Container, InstanceMetadata, Reply, Sts, reply_text  # noqa: E402
 
-PROGRAM = os.environ.get("SALLYPORT", str(ROOT / "build/src/cli/sallyport"))
 KEY, SECRET = "AKIAEXAMPLE123456789", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 KEYS = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
 ROLE = "arn:aws:iam::123456789012:role/"
-
-
-class Whoami:
-    """The command's answer, by its fields."""
-
-    def __init__(self, environment, *arguments):
-        env = {
-            "HOME": "/nonexistent",
-            "ASAN_OPTIONS": "detect_leaks=1:exitcode=99",
-            "UBSAN_OPTIONS": "halt_on_error=1:exitcode=99",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            **environment,
-        }
-        done = subprocess.run(
-            [PROGRAM, "whoami", *arguments], env=env, capture_output=True, text=True, timeout=60,
-            check=False,
-        )
-        assert done.returncode in (0, 1), done.stderr
-        self.good = done.returncode == 0
-        self.text, self.error = done.stdout, done.stderr
-        self.fields = dict(re.findall(r"^(\w+): +(.*)$", done.stdout, re.M))
-
-    def __getitem__(self, name):
-        return self.fields[name]
 
 
 @pytest.fixture
@@ -108,7 +82,7 @@ def test_botocore_takes_credentials_of_the_instance_double(make, environment):
 
 def test_whoami_takes_credentials_of_the_instance(make):
     double = make(InstanceMetadata)
-    got = Whoami(double.environment(), "--offline")
+    got = Whoami({**double.environment(), "AWS_REGION": "eu-west-1"}, "--offline")
     assert got.good, got.error
     assert got["Source"] == "instance_metadata"
     assert got["Key"] == double.minted[-1].access_key_id
@@ -123,7 +97,7 @@ def test_whoami_takes_credentials_of_the_instance(make):
 def test_version_one_is_not_asked_when_version_two_is_refused(make):
     double = make(InstanceMetadata)
     double.instead.append(reply_text("", 403))
-    got = Whoami(double.environment())
+    got = Whoami({**double.environment(), "AWS_REGION": "eu-west-1"})
     assert not got.good
     assert "version 1 is not allowed" in got.error
     assert len(double.requests) == 1

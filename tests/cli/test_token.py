@@ -19,7 +19,8 @@ TOKEN = "IQoJb3JpZ2luX2VjEHMaCWV1LXdlc3QtMSJIMEYCIQD+/==" * 30
 
 
 def run(*arguments, token=None, **environment):
-    env = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, **environment}
+    env = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "HOME": "/nonexistent",
+           "AWS_EC2_METADATA_DISABLED": "true", **environment}
     if token:
         env["AWS_SESSION_TOKEN"] = token
     env = {k: v for k, v in env.items() if v is not None}
@@ -102,13 +103,14 @@ GOOD = ("--hostname", HOST, "--port", "5432", "--username", "app")
     (GOOD[:4], {}, "--username is missing"),
     (GOOD + ("--port", "65536"), {}, "--port wants"),
     (GOOD + ("--port", "5432x"), {}, "--port wants"),
-    (GOOD + ("--profile", "x"), {}, "--profile is not supported yet"),
+    (GOOD + ("--profile", "x"), {}, "there is no profile x"),
+    (GOOD + ("--profile", ""), {}, "--profile wants a name"),
     (GOOD + ("--dsql",), {}, "no port and no user"),
     (GOOD + ("--expires-in", "60"), {}, "--expires-in is for Aurora DSQL"),
     (GOOD + ("more",), {}, "no argument without an option"),
     (("--hostname", "localhost") + GOOD[2:], {}, "give --region"),
     (("--hostname", "a/b") + GOOD[2:] + ("--region", "eu-west-1"), {}, "needs a host name"),
-    (GOOD, {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "no AWS credentials"),
+    (GOOD, {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "no source of AWS credentials"),
     (GOOD, {"AWS_SECRET_ACCESS_KEY": None}, "AWS_SECRET_ACCESS_KEY is not"),
     (GOOD, {"AWS_ACCESS_KEY_ID": ""}, "AWS_ACCESS_KEY_ID is not"),
     (GOOD, {"AWS_SECRET_ACCESS_KEY": "x\n"}, "a line end"),

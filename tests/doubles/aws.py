@@ -80,6 +80,7 @@ class Double:
     """The server, its recorded requests, and the replies that a test puts before the real ones."""
 
     lifetime_s = 3600
+    tls = None  # an ssl.SSLContext of a server
 
     def __init__(self, on_mint=None):
         self.requests = []
@@ -122,7 +123,11 @@ class Double:
         self.lock = threading.Lock()
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.port = self.server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        if self.tls:
+            self.server.socket = self.tls.wrap_socket(self.server.socket, server_side=True)
+            self.url = f"https://localhost:{self.port}"
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
         self.thread.start()
 
@@ -147,6 +152,7 @@ class InstanceMetadata(Double):
     """EC2's instance metadata service, version 2 only ("Use the Instance Metadata Service")."""
 
     role = "shop-instance"
+    region = "eu-south-2"
 
     def __init__(self, on_mint=None):
         super().__init__(on_mint)
@@ -167,6 +173,8 @@ class InstanceMetadata(Double):
             return reply_text(token)
         if request.headers.get("x-aws-ec2-metadata-token") not in self.sessions:
             return reply_text("", 401)
+        if (request.method, request.path) == ("GET", "/latest/meta-data/placement/region"):
+            return reply_text(self.region)
         folder = "/latest/meta-data/iam/security-credentials/"
         if request.method != "GET" or not request.path.startswith(folder):
             return reply_text("", 404)
