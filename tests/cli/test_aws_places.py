@@ -201,7 +201,9 @@ def test_sts_is_reached_through_the_proxy_and_loopback_never(tls_sts, make):
     container = make(Container)
     del values["AWS_ACCESS_KEY_ID"], values["AWS_SECRET_ACCESS_KEY"]
     values.update(container.environment(), **tls_sts.environment(), ALL_PROXY=proxy.url)
-    container.on_mint = lambda s: tls_sts.know(s.access_key_id, s.secret_access_key, s.session_token)
+    container.on_mint = lambda s: tls_sts.know(
+        s.access_key_id, s.secret_access_key, s.session_token
+    )
     got = Whoami({**values, "http_proxy": proxy.url})
     assert got["Account"] == "123456789012", got.text
     assert len(proxy.asked) == 1

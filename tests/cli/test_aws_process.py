@@ -170,7 +170,13 @@ def test_it_is_the_base_of_a_chain_of_roles(helper):
 
 @pytest.mark.parametrize(
     "mode, warned",
-    [(0o600, None), (0o640, None), (0o644, "read"), (0o620, "written"), (0o666, "read and written")],
+    [
+        (0o600, None),
+        (0o640, None),
+        (0o644, "read"),
+        (0o620, "written"),
+        (0o666, "read and written"),
+    ],
 )
 def test_a_credentials_file_that_others_can_use_is_warned_of(tmp_path, mode, warned):
     file = tmp_path / "credentials"

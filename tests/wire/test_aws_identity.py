@@ -1,7 +1,9 @@
 """Credentials from the doubles of EC2, ECS, EKS and STS become logins that PostgreSQL accepts."""
 
+import hashlib
 import json
 import re
+import signal
 import threading
 import urllib.parse
 
@@ -10,6 +12,7 @@ import pytest
 
 from bed.postgres import AccessKey, wait_until
 from doubles.aws import Container, InstanceMetadata, Reply, Sts
+from doubles.sso import Oidc, Portal
 
 ROLE = "arn:aws:iam::123456789012:role/"
 BUSY = Reply(503, "application/json", b"{}")
@@ -31,7 +34,8 @@ def aws(bed):
 
     yield make
     for double in made:
-        double.close()
+        for one in [double, *getattr(double, "beside", [])]:
+            one.close()
     bed.set_keys(before)
 
 
@@ -78,6 +82,55 @@ def three_roles(aws, tmp_path):
     return double, {**double.environment(), **more}, "profile+assume_role"
 
 
+def process(aws, tmp_path):
+    """A program that gives what the container's double minted."""
+    double = aws(Container)
+    answer = tmp_path / "answer"
+    more = {"AWS_CONFIG_FILE": str(tmp_path / "config")}
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = cat '{answer}'\n")
+    write_answer(double, answer)
+    return double, more, "profile+credential_process"
+
+
+def write_answer(double, path):
+    document = double.mint().as_json()
+    document["SessionToken"] = document.pop("Token")
+    fresh = path.with_suffix(".fresh")
+    fresh.write_text(json.dumps({"Version": 1, **document}))
+    fresh.rename(path)
+
+
+def identity_center(aws, tmp_path):
+    """The cached token has ended: it is refreshed, and buys the role's credentials."""
+    portal = aws(Portal)
+    oidc = Oidc(portal)
+    portal.beside = [oidc]
+    oidc.refresh_tokens.add("the-refresh-token")
+    cache = tmp_path / ".aws" / "sso" / "cache"
+    cache.mkdir(parents=True)
+    (tmp_path / ".aws" / "config").write_text(
+        "[default]\nsso_session = shop\nsso_account_id = 123456789012\n"
+        "sso_role_name = shop reader\n[sso-session shop]\nsso_region = eu-west-1\n"
+        "sso_start_url = https://example.awsapps.com/start\n"
+    )
+    token = {
+        "accessToken": "an-access-token-that-has-ended",
+        "expiresAt": "2020-01-01T00:00:00Z",
+        "clientId": oidc.client[0],
+        "clientSecret": oidc.client[1],
+        "registrationExpiresAt": "2099-01-01T00:00:00Z",
+        "refreshToken": "the-refresh-token",
+    }
+    name = hashlib.sha1(b"shop").hexdigest()
+    (cache / f"{name}.json").write_text(json.dumps(token))
+    more = {
+        "HOME": str(tmp_path),
+        "AWS_ENDPOINT_URL_SSO": portal.url,
+        "AWS_ENDPOINT_URL_SSO_OIDC": oidc.url,
+    }
+    return portal, more, "profile+sso"
+
+
 def logins(gateway):
     return [r for r in gateway.audit() if r["kind"].startswith("login")]
 
@@ -107,7 +160,9 @@ def read_until(gateway, status):
     wait_until(lambda: read(gateway).status == status, 30, f"an answer of {status}")
 
 
-@pytest.mark.parametrize("source", [instance, container, web_identity, three_roles])
+@pytest.mark.parametrize(
+    "source", [instance, container, web_identity, three_roles, process, identity_center]
+)
 def test_a_login_is_signed_with_the_sources_credentials(gateway, aws, tmp_path, source):
     double, environment, name = source(aws, tmp_path)
     one = gateway(environment=environment)
@@ -238,3 +293,83 @@ def test_no_secret_stands_in_log_or_audit(gateway, aws, bed, tmp_path):
         for form in (secret, urllib.parse.quote(secret, safe=""), json.dumps(secret)[1:-1]):
             assert not any(form in text for text in texts)
     assert any(first.access_key_id in text for text in texts)
+
+
+def test_a_program_is_run_again_and_its_failure_named(gateway, aws, tmp_path):
+    double, environment, _ = process(aws, tmp_path)
+    double.lifetime_s = 9
+    write_answer(double, tmp_path / "answer")
+    one = gateway(environment=environment)
+    assert read(one).status == 200
+    (tmp_path / "answer").unlink()
+    wait_until(lambda: identity(one)["state"] == "stale", 30, "the failure of a refresh")
+    last = identity(one)["last_error"]
+    assert "credential_process ended with an error" in last
+    assert "exit status 1: cat: " in last and "No such file" in last
+    double.lifetime_s = 3600
+    write_answer(double, tmp_path / "answer")
+    wait_until(lambda: identity(one)["state"] == "ready", 60, "the next run")
+    assert identity(one)["expires"] == double.minted[-1].expires
+    text = one.log_text()
+    for session in double.minted:
+        assert session.secret_access_key not in text and session.session_token not in text
+
+
+def environment_of(session):
+    return {
+        "AWS_ACCESS_KEY_ID": session.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": session.secret_access_key,
+        "AWS_SESSION_TOKEN": session.session_token,
+        "AWS_CREDENTIAL_EXPIRATION": session.expires,
+    }
+
+
+def test_kong_never_notices_an_ended_session_of_the_environment(gateway, aws):
+    session = aws(Container).mint(seconds=8)
+    one = gateway(environment=environment_of(session))
+    assert read(one).status == 200
+    assert identity(one)["source"] == "environment"
+    wait_until(lambda: identity(one)["state"] == "failed", 30, "the session's end")
+    assert "start again with fresh ones" in identity(one)["last_error"]
+    warnings = one.status("/status/ready").json["warnings"]
+    assert "aws_credentials" in [w["reason"] for w in warnings]
+
+
+def test_a_reload_says_that_the_environment_stays(gateway, aws):
+    session = aws(Container).mint()
+    one = gateway(environment=environment_of(session))
+    assert read(one).status == 200
+    assert "aws_environment_kept" not in one.log_text()
+    one.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "aws_environment_kept" in one.log_text(), 20, "the reload's word")
+    assert read(one).status == 200
+
+
+def test_kong_reads_a_rewritten_credentials_file_never(gateway, aws, bed, tmp_path):
+    double = aws(Container)
+    file = tmp_path / "credentials"
+
+    def write(session):
+        fresh = tmp_path / "fresh"
+        fresh.write_text(
+            f"[default]\naws_access_key_id = {session.access_key_id}\n"
+            f"aws_secret_access_key = {session.secret_access_key}\n"
+            f"aws_session_token = {session.session_token}\n"
+        )
+        fresh.chmod(0o644)
+        fresh.rename(file)
+
+    write(double.mint())
+    one = gateway(environment={"AWS_SHARED_CREDENTIALS_FILE": str(file)})
+    assert read(one).status == 200
+    assert f"{file} can be read by other users of this host" in one.log_text()
+    write(double.mint())
+    end_backends(bed)
+
+    def fresh_login():
+        end_backends(bed)
+        read_until(one, 200)
+        return logins(one)[-1]["access_key_id"] == double.minted[1].access_key_id
+
+    wait_until(fresh_login, 30, "a login with the rewritten file's key")
+    assert one.log_text().count("aws_file_exposed") == 1

@@ -26,8 +26,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (size_t i = 0; !failed(e) && i < f.count && i < 64; i++) {
             const struct aws_profile_entry *at = &f.entries[i];
             ENSURE(within(at->profile, text) && within(at->key, text) && within(at->value, text));
-            ENSURE(at->profile.len > 0 && aws_profile_exists(&f, at->profile));
+            ENSURE(at->profile.len > 0 && aws_section_exists(&f, at->section, at->profile));
+            ENSURE(within(at->service, text));
             (void)aws_profile_get(&f, at->profile, "role_arn");
+            (void)aws_services_get(&f, at->profile, "sts", "endpoint_url");
         }
         arena_clear(&arena);
     }
