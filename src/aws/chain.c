@@ -360,6 +360,17 @@ static void find_region(struct credential_chain *c)
 
 /* ---- The chain ---- */
 
+/* Why nothing serves; also before a tick has noticed the end. */
+static err why_none(const struct credential_chain *c)
+{
+    if (failed(c->last_error))
+        return c->last_error;
+    if (c->held.access_key_id[0] == '\0')
+        return fail(&aws_credentials_waiting);
+    return fail(c->plan.source == AWS_SOURCE_ENVIRONMENT ? &aws_environment_expired
+                                                         : &aws_credentials_expired);
+}
+
 static err current(struct credential_provider *p, int64_t at_us, const struct aws_credentials **out)
 {
     struct credential_chain *c = CONTAINER_OF(p, struct credential_chain, provider);
@@ -369,12 +380,7 @@ static err current(struct credential_provider *p, int64_t at_us, const struct aw
         *out = &c->held;
         return OK;
     }
-    if (failed(c->last_error))
-        return c->last_error;
-    if (c->held.access_key_id[0] == '\0')
-        return fail(&aws_credentials_waiting);
-    return fail(c->plan.source == AWS_SOURCE_ENVIRONMENT ? &aws_environment_expired
-                                                         : &aws_credentials_expired);
+    return why_none(c);
 }
 
 static void release(struct credential_provider *p)
@@ -456,7 +462,7 @@ void chain_status(const struct credential_chain *c, struct chain_status *out)
         .expiry_us = c->held.expiry_us,
         .refreshed_us = c->refreshed_us,
         .failures = c->failures,
-        .last_error = c->last_error,
+        .last_error = c->tried && !holds(c) ? why_none(c) : c->last_error,
         .detail = c->detail,
     };
     snprintf(out->source, sizeof out->source, "%s", c->held.source);

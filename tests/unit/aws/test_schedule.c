@@ -347,6 +347,9 @@ static void kong_never_notices_that_the_environments_session_has_ended(void **st
     bed_begin(b);
     bed_serves(b, "environment", "AKIAENVIRONMENT");
     bed_pass(b, 60);
+    /* Also before anything has happened since. */
+    assert_int_equal(bed_status(b).state, CHAIN_FAILED);
+    assert_ptr_equal(bed_status(b).last_error.fault, &aws_environment_expired);
     bed_tick(b);
     assert_int_equal(bed_status(b).state, CHAIN_FAILED);
     assert_string_equal(bed_status(b).last_error.fault->name, "aws_environment_expired");
