@@ -321,21 +321,18 @@ bool broker_owes(const struct broker *b, const struct db_session *s, const struc
     return false;
 }
 
-/* The idle connection that was used least recently, of a session that nobody waits for. */
+/* The idle connection that was used least recently; nobody waits for it, or it were not idle. */
 static struct backend *least_recently_used(struct broker *b)
 {
     struct backend *oldest = NULL;
 
     for (size_t i = 0; i < b->worker_count; i++) {
         struct list *idle = &b->workers[i].idle;
-        for (struct list *node = idle->prev; node != idle; node = node->prev) {
-            struct backend *backend = LIST_ENTRY(node, struct backend, link);
-            if (backend->session->waiting > 0)
-                continue;
-            if (oldest == NULL || backend->idle_since_ns < oldest->idle_since_ns)
-                oldest = backend;
-            break;
-        }
+        if (list_is_empty(idle))
+            continue;
+        struct backend *backend = LIST_ENTRY(idle->prev, struct backend, link);
+        if (oldest == NULL || backend->idle_since_ns < oldest->idle_since_ns)
+            oldest = backend;
     }
     return oldest;
 }

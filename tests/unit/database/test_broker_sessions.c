@@ -60,6 +60,14 @@ static void wait_held(unsigned count)
     turn_until(is_held, &count);
 }
 
+static bool is_hungry(void *arg)
+{
+    pthread_mutex_lock(&bed.broker->lock);
+    bool hungry = bed.broker->hungry_count == *(unsigned *)arg;
+    pthread_mutex_unlock(&bed.broker->lock);
+    return hungry;
+}
+
 static bool is_empty(void *arg)
 {
     struct broker_counts n = broker_counts(bed.broker);
@@ -155,11 +163,14 @@ static void a_busy_connection_leaves_when_another_has_waited_long(void **state)
 
 static void not_so_before_its_patience_ends(void **state)
 {
+    unsigned one = 1;
+
     (void)state;
     bed.hold[1] = true;
     begin(0, 1);
     wait_held(1);
     begin(1, 2);
+    turn_until(is_hungry, &one);
     begin(2, 1);
     bed_permit(&bed, 2);
     finish(&calls[1]);
@@ -203,6 +214,77 @@ static void a_shared_connection_is_not_joined_for_ever(void **state)
     assert_true(calls[2].order < calls[1].order && calls[1].order < calls[3].order);
 }
 
+static bool reading;
+
+static void read_again(struct bed_call *call)
+{
+    if (!reading)
+        return;
+    void (*then)(struct bed_call *) = call->then;
+    bed_call_init(call, 1, true);
+    call->then = then;
+    bed_call_start(&bed, call, 0);
+}
+
+/* Reads that join each other without end, each of them short. */
+static void a_stream_of_short_reads_starves_nobody(void **state)
+{
+    (void)state;
+    reading = true;
+    for (size_t i = 0; i < 4; i++) {
+        bed_call_init(&calls[i], 1, true);
+        calls[i].then = read_again;
+        bed_call_start(&bed, &calls[i], 0);
+    }
+    turn_for(20000000);
+    begin(4, 2);
+    int64_t since_ns = calls[4].db.started_ns;
+    finish(&calls[4]);
+    assert_true(time_monotonic_ns() - since_ns < 30LL * PATIENCE_NS);
+    reading = false;
+    for (size_t i = 0; i < 4; i++)
+        finish(&calls[i]);
+}
+
+static void no_more_connections_leave_than_are_needed(void **state)
+{
+    (void)state;
+    bed.broker->service.pool.max_connections = bed.service.pool.max_connections = 3;
+    bed.hold[1] = true;
+    for (size_t i = 0; i < 3; i++)
+        begin(i, 1);
+    wait_held(3);
+    begin(3, 2);
+    turn_for(20000000);
+    bed_permit(&bed, 3); /* all come free in one turn */
+    for (size_t i = 0; i < 4; i++)
+        finish(&calls[i]);
+    bed.hold[1] = false;
+    run(1);
+    assert_int_equal(bed.logins[1], 3);
+    assert_int_equal(broker_counts(bed.broker).total, 3);
+}
+
+static void the_least_recently_used_leaves_whichever_worker_has_it(void **state)
+{
+    (void)state;
+    bed_end(&bed);
+    for (size_t first = 0; first < 2; first++) {
+        bed_start(&bed, 2, false, 2);
+        bed_call_init(&calls[0], 1, false);
+        bed_call_start(&bed, &calls[0], first);
+        finish(&calls[0]);
+        bed_call_init(&calls[0], 2, false);
+        bed_call_start(&bed, &calls[0], 1 - first);
+        finish(&calls[0]);
+        run(3);
+        run(2);
+        assert_int_equal(bed.logins[2], 1);
+        bed_end(&bed);
+    }
+    bed_start(&bed, 1, false, 1);
+}
+
 static void who_has_less_than_its_part_gets_more(void **state)
 {
     (void)state;
@@ -226,6 +308,24 @@ static void who_has_less_than_its_part_gets_more(void **state)
         finish(&calls[i]);
     assert_true(bed.logins[2] >= 2);
     assert_int_equal(bed.most_open, 4);
+}
+
+static void who_has_its_part_takes_nobody_elses(void **state)
+{
+    (void)state;
+    bed.broker->service.pool.max_connections = bed.service.pool.max_connections = 4;
+    bed.hold[1] = bed.hold[2] = true;
+    for (size_t i = 0; i < 4; i++) {
+        begin(i, i < 2 ? 1 : 2);
+        wait_held((unsigned)i + 1);
+    }
+    for (size_t i = 4; i < 24; i++)
+        begin(i, i % 2 == 0 ? 1 : 2);
+    turn_for(2LL * PATIENCE_NS);
+    bed_permit(&bed, 24);
+    for (size_t i = 0; i < 24; i++)
+        finish(&calls[i]);
+    assert_int_equal(bed.logins_in_all, 4);
 }
 
 /* ---- Credentials ---- */
@@ -333,14 +433,6 @@ static void a_caller_who_left_needs_no_login(void **state)
     assert_int_equal(bed.logins_in_all, 0);
 }
 
-static bool is_hungry(void *arg)
-{
-    pthread_mutex_lock(&bed.broker->lock);
-    bool hungry = bed.broker->hungry_count == *(unsigned *)arg;
-    pthread_mutex_unlock(&bed.broker->lock);
-    return hungry;
-}
-
 static void a_hungry_caller_who_left_costs_nobody_a_connection(void **state)
 {
     unsigned one = 1;
@@ -353,6 +445,7 @@ static void a_hungry_caller_who_left_costs_nobody_a_connection(void **state)
     turn_until(is_hungry, &one);
     turn_for(PATIENCE_NS + 20000000);
     db_call_abandon(&calls[1].db);
+    assert_int_equal(bed.broker->hungry_count, 0);
     bed_permit(&bed, 2);
     finish(&calls[0]);
     run(1);
@@ -463,7 +556,11 @@ int main(void)
         TEST(not_so_before_its_patience_ends),
         TEST(nor_before_who_came_earlier),
         TEST(a_shared_connection_is_not_joined_for_ever),
+        TEST(a_stream_of_short_reads_starves_nobody),
+        TEST(no_more_connections_leave_than_are_needed),
+        TEST(the_least_recently_used_leaves_whichever_worker_has_it),
         TEST(who_has_less_than_its_part_gets_more),
+        TEST(who_has_its_part_takes_nobody_elses),
         TEST(one_sessions_denial_is_its_own),
         TEST(a_denied_caller_closes_nobodys_connection),
         TEST(who_waits_for_credentials_holds_no_place),
