@@ -30,6 +30,7 @@ enum {
     PATH_BYTES = 4096,
     STARTED_MAX_BYTES = 1 << 20,
     NAMES_MAX_BYTES = 16 * 1024,
+    CANCEL_MS = 2000, /* for cancels at the end */
 };
 
 static void say(const char *what, const char *more)
@@ -328,6 +329,7 @@ static void wake_keys(void *arg)
 
 static void on_all_finished(struct control *c)
 {
+    c->abrupt = true;
     upstreams_abort(c);
     uv_barrier_wait(&c->gateway.stopped); /* all have stopped serving */
     uv_barrier_wait(&c->gateway.stopped); /* all have closed the brokers */
@@ -354,14 +356,28 @@ static void worker_finished(struct worker *w)
 
 static void stop_now(struct control *c)
 {
+    c->abrupt = true;
     for (size_t i = 0; i < c->worker_count; i++)
         worker_stop(&c->workers[i]);
 }
 
+/* A server does not notice that its client has gone before it has something to say: the statement
+ * would run on, with its locks.  So what still runs is cancelled before its connection is closed. */
 static void on_deadline(uv_timer_t *timer)
 {
-    log_warn("shutdown_timeout", "calls were still in flight at shutdown_timeout_ms; they end now");
-    stop_now(timer->data);
+    struct control *c = timer->data;
+
+    if (c->cancelling) {
+        stop_now(c);
+        return;
+    }
+    log_warn("shutdown_timeout", "calls were still in flight at shutdown_timeout_ms; they are "
+             "cancelled now");
+    c->cancelling = true;
+    for (size_t i = 0; i < c->worker_count; i++)
+        worker_abandon(&c->workers[i]);
+    uv_update_time(&c->loop);
+    uv_timer_start(&c->deadline, on_deadline, CANCEL_MS, 0);
 }
 
 static void begin_end(struct control *c, const char *reason, bool graceful)

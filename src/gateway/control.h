@@ -67,6 +67,8 @@ struct control {
     void *end_arg;
     const char *stop_reason;
     bool stopping;
+    bool cancelling; /* shutdown_timeout_ms is over: what still runs is being cancelled */
+    bool abrupt;     /* no time is given to anything any more */
 };
 
 /* Opens everything: audit, configuration, sockets; no thread runs yet.  On failure says why on

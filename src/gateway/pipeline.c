@@ -436,7 +436,8 @@ static void record_outcome(struct call *call, const struct db_outcome *outcome)
         gone && outcome->reason != NULL && strcmp(outcome->reason->sqlstate, "57014") == 0;
     struct view reason = failed(outcome->error) && !cancelled
                              ? view_str(outcome->error.fault->name)
-                         : gone ? VIEW("client_gone")
+                         : gone ? (call->worker->abandoning ? view_str(db_shutdown.name)
+                                                            : VIEW("client_gone"))
                                 : (struct view){NULL, 0};
     const struct audit_outcome event = {
         .call = audit_call_of(call),

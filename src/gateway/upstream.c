@@ -414,7 +414,7 @@ static void open_cancel(struct letter *letter)
         .arg = job,
     };
 
-    if (u->control->stopping || failed(cancel_start(&options, &job->cancel)))
+    if (u->control->abrupt || failed(cancel_start(&options, &job->cancel)))
         cancel_job_ended(job, false);
     else
         list_push_back(&u->cancels, &job->link);

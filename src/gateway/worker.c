@@ -249,6 +249,15 @@ static void open_quit(struct letter *letter)
     free(l);
 }
 
+static void open_abandon(struct letter *letter)
+{
+    struct worker_letter *l = CONTAINER_OF(letter, struct worker_letter, letter);
+
+    l->worker->abandoning = true;
+    http_door_close_all(l->worker);
+    free(l);
+}
+
 static void open_stop(struct letter *letter)
 {
     struct worker_letter *l = CONTAINER_OF(letter, struct worker_letter, letter);
@@ -264,6 +273,13 @@ void worker_quit(struct worker *w)
     struct worker_letter *l = new_letter(w);
 
     mailbox_post(&w->mailbox, &l->letter, open_quit);
+}
+
+void worker_abandon(struct worker *w)
+{
+    struct worker_letter *l = new_letter(w);
+
+    mailbox_post(&w->mailbox, &l->letter, open_abandon);
 }
 
 void worker_stop(struct worker *w)

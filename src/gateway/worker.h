@@ -87,6 +87,7 @@ struct worker {
     int64_t wall_s;
     char date[HTTP_DATE_BYTES];
     bool stopping;
+    bool abandoning; /* of worker_abandon: callers did not leave by themselves */
     bool stopped;
 };
 
@@ -103,6 +104,8 @@ void worker_set_snapshot(struct worker *w, struct snapshot *s); /* takes a refer
 /* Takes one reference of the context over. */
 void worker_set_tls(struct worker *w, struct ssl_ctx_st *tls);
 void worker_retire_broker(struct worker *w, struct broker *b);
+/* After worker_quit: closes every client, which cancels what runs for it. */
+void worker_abandon(struct worker *w);
 void worker_quit(struct worker *w); /* no new connections; ends when the last call is answered */
 void worker_stop(struct worker *w); /* ends now */
 void worker_join(struct worker *w);

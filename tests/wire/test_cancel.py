@@ -2,6 +2,7 @@
 serves the next caller, who never feels the cancel that was meant for another."""
 
 import random
+import signal
 import socket
 import threading
 
@@ -181,3 +182,29 @@ def test_a_connection_whose_cancel_went_astray_serves_nobody_else(
     answer = running.get("/who", token)
     assert answer.status == 200, answer.body
     assert answer.json[0]["pid"] != first
+
+
+def test_what_outlasts_a_graceful_end_is_cancelled_at_the_server(bed, issuer, gateway):
+    """Not left to run on, with its locks, for a connection that has gone."""
+    sleep = served.route("sleep", SLEEP, method="POST", parameters=SECONDS)
+    config = served.config(bed, issuer, [served.service(bed, [sleep])])
+    ending = gateway(config=config, node={"workers": 2, "shutdown_timeout_ms": 500})
+    token = ending.mint("bob")
+    sockets = [ending.raw() for _ in range(3)]
+    for sock in sockets:
+        sock.sendall(request("POST", "/sleep?seconds=60", token))
+    running = (
+        "select count(*) from pg_stat_activity where state = 'active' and usename = 'app'"
+        " and query like '%pg_sleep($1)%'"
+    )
+    wait_until(lambda: bed.superuser_sql(running).strip() == "3", 20, "the statements")
+    ending.process.send_signal(signal.SIGQUIT)
+    assert ending.process.wait(20) == 0
+    wait_until(lambda: not sleeping(bed), 5, "the cancels")
+    for sock in sockets:
+        sock.close()
+    outcomes = [r for r in ending.audit() if r["kind"] == "outcome"]
+    assert [(r["status"], r["sqlstate"], r["reason"]) for r in outcomes] == [
+        (499, "57014", "shutdown")
+    ] * 3
+    assert [r for r in ending.log() if r["event"] == "shutdown_timeout"]
