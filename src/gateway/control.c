@@ -13,12 +13,11 @@
 #include "base/secret.h"
 #include "base/time.h"
 #include "config/config.h"
-#include "config/node_text.h"
 #include "crypto/hash.h"
 #include "crypto/random.h"
 #include "crypto/tls.h"
 #include "gateway/aws_identity.h"
-#include "gateway/config_host.h"
+#include "gateway/started.h"
 #include "gateway/upstream.h"
 #include "net/net.h"
 
@@ -28,8 +27,6 @@ enum {
     ANCHOR_MS = 1000,
     LIMITER_BUCKETS = 100000,
     PATH_BYTES = 4096,
-    STARTED_MAX_BYTES = 1 << 20,
-    NAMES_MAX_BYTES = 16 * 1024,
     CANCEL_MS = 2000, /* for cancels at the end */
 };
 
@@ -89,7 +86,7 @@ static void record_change(struct control *c, const char *cause, const char *hash
     (void)!failed(audit_flush(c->audit));
 }
 
-static void log_mistakes(const struct diagnostics *d)
+void control_log_mistakes(const struct diagnostics *d)
 {
     for (const struct diagnostic *e = d->first; e != NULL; e = e->next)
         log_write(e->severity == SEVERITY_ERROR ? LOG_ERROR : LOG_WARN, "configuration",
@@ -146,7 +143,7 @@ static enum loaded load(struct control *c, bool at_start)
     if (at_start)
         diag_print(&d, STDERR_FILENO);
     else
-        log_mistakes(&d);
+        control_log_mistakes(&d);
     if (!failed(e))
         take_snapshot(c, s, hash);
     else
@@ -172,52 +169,6 @@ static bool load_at_start(struct control *c)
             uv_run(&c->loop, UV_RUN_ONCE);
     }
     return loaded == LOADED;
-}
-
-/* ---- Properties of the node ---- */
-
-/* For `sallyport reload`, which tells where it was typed what will need a restart.  Nothing depends
- * on it: a file that cannot be written costs that line. */
-static void keep_started(struct control *c)
-{
-    char path[PATH_BYTES + sizeof STARTED_FILE];
-
-    buf_init(&c->started, STARTED_MAX_BYTES);
-    node_text_write(&c->started, c->node);
-    snprintf(path, sizeof path, "%.*s/" STARTED_FILE, VIEW_ARG(c->node->prefix));
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    bool good = fd >= 0 && write(fd, c->started.data, c->started.len) == (ssize_t)c->started.len;
-    if (fd >= 0)
-        close(fd);
-    if (!good)
-        log_warn("started_not_kept", "the properties of this start could not be written down",
-                 LOG_STR("file", path), LOG_STR("reason", strerror(errno)));
-}
-
-/* All of them are read at the start; what was changed since is said, so that nobody believes it
- * to be in force. */
-static void tell_of_restart(struct control *c)
-{
-    struct arena arena;
-    struct buf names;
-    struct node_config now;
-
-    if (c->node->conf_file.len == 0)
-        return;
-    arena_init(&arena, 16 * 1024, 16 * 1024 * 1024);
-    buf_init(&names, NAMES_MAX_BYTES);
-    struct diagnostics d = {.arena = &arena};
-    const struct node_config_sources sources = {.environment = environ,
-                                                .conf_file = c->node->conf_file.data,
-                                                .host = &config_host_offline};
-    if (failed(node_config_load(&arena, &sources, &now, &d)))
-        log_mistakes(&d);
-    else if (node_text_changed(buf_view(&c->started), &now, &names) > 0)
-        log_warn("restart_needed", "properties were changed that are read at the start only; "
-                 "those of the start stay in force", LOG_VIEW("file", c->node->conf_file),
-                 LOG_VIEW("properties", buf_view(&names)));
-    buf_clear(&names);
-    arena_clear(&arena);
 }
 
 static void reload_certificate(struct control *c);
@@ -257,7 +208,7 @@ void control_reload(struct control *c, const char *cause)
     c->load_cause = cause;
     secrets_begin_load(c);
     try_reload(c);
-    tell_of_restart(c);
+    started_tell_of_restart(c);
 }
 
 /* ---- The door's certificate ---- */
@@ -362,7 +313,8 @@ static void stop_now(struct control *c)
 }
 
 /* A server does not notice that its client has gone before it has something to say: the statement
- * would run on, with its locks.  So what still runs is cancelled before its connection is closed. */
+ * would run on, with its locks.  So what still runs is cancelled before its connection is
+ * closed. */
 static void on_deadline(uv_timer_t *timer)
 {
     struct control *c = timer->data;
@@ -602,7 +554,7 @@ bool control_start(struct control *c, const struct node_config *node)
     (void)signal(SIGPIPE, SIG_IGN);
     if (!make_prefix(node))
         return false;
-    keep_started(c);
+    started_keep(c);
     err e = load_certificate(c, &tls);
     if (failed(e)) {
         say("ssl_cert, ssl_cert_key", e.fault->text);

@@ -84,6 +84,9 @@ void control_on_end(struct control *c, void (*end)(void *arg), void *arg);
  * does while the new one waits for its secrets. */
 void control_reload(struct control *c, const char *cause);
 
+/* Every entry, in the log. */
+void control_log_mistakes(const struct diagnostics *d);
+
 /* SHA-256 in hexadecimal of a file; false when it cannot be read. */
 bool control_hash_file(const char *path, char out[65]);
 
