@@ -78,6 +78,13 @@ static bool is_empty(void *arg)
 
 static struct bed_call calls[64];
 
+/* Whether both have ended, the first one first. */
+static bool in_order(size_t first, size_t second)
+{
+    return calls[first].finished && calls[second].finished &&
+           calls[first].order < calls[second].order;
+}
+
 static struct bed_call *begin(size_t i, unsigned session)
 {
     bed_call_init(&calls[i], session, false);
@@ -156,7 +163,7 @@ static void a_busy_connection_leaves_when_another_has_waited_long(void **state)
     turn_for(PATIENCE_NS + 20000000);
     bed_permit(&bed, 3);
     finish(&calls[3]);
-    assert_true(calls[0].order < calls[1].order && calls[1].order < calls[2].order);
+    assert_true(in_order(0, 1) && in_order(1, 2));
     assert_int_equal(bed.logins[1], 2);
     assert_int_equal(bed.logins[2], 1);
 }
@@ -174,7 +181,7 @@ static void not_so_before_its_patience_ends(void **state)
     begin(2, 1);
     bed_permit(&bed, 2);
     finish(&calls[1]);
-    assert_true(calls[2].order < calls[1].order);
+    assert_true(in_order(2, 1));
     assert_int_equal(bed.logins[1], 1);
 }
 
@@ -190,7 +197,7 @@ static void nor_before_who_came_earlier(void **state)
     turn_for(PATIENCE_NS + 20000000);
     bed_permit(&bed, 3);
     finish(&calls[3]);
-    assert_true(calls[2].order < calls[1].order && calls[1].order < calls[3].order);
+    assert_true(in_order(2, 1) && in_order(1, 3));
 }
 
 static void a_shared_connection_is_not_joined_for_ever(void **state)
@@ -211,7 +218,7 @@ static void a_shared_connection_is_not_joined_for_ever(void **state)
     assert_int_equal(calls[3].db.state, DB_CALL_WAITING);
     bed_permit(&bed, 3);
     finish(&calls[3]);
-    assert_true(calls[2].order < calls[1].order && calls[1].order < calls[3].order);
+    assert_true(in_order(2, 1) && in_order(1, 3));
 }
 
 static bool reading;
@@ -243,6 +250,31 @@ static void a_stream_of_short_reads_starves_nobody(void **state)
     assert_true(time_monotonic_ns() - since_ns < 30LL * PATIENCE_NS);
     reading = false;
     for (size_t i = 0; i < 4; i++)
+        finish(&calls[i]);
+}
+
+/* The server answers one at a time, so that there is always another in flight. */
+static void nor_does_a_queue_of_them(void **state)
+{
+    (void)state;
+    reading = bed.hold[1] = true;
+    for (size_t i = 0; i < 6; i++) {
+        bed_call_init(&calls[i], 1, true);
+        calls[i].then = read_again;
+        bed_call_start(&bed, &calls[i], 0);
+    }
+    wait_held(1);
+    begin(6, 2);
+    for (int64_t end = calls[6].db.started_ns + 30LL * PATIENCE_NS; !calls[6].finished;) {
+        unsigned held = 1;
+        assert_true(time_monotonic_ns() < end);
+        if (is_held(&held))
+            bed_permit(&bed, 1);
+        bed_turn(&bed);
+    }
+    reading = false;
+    bed_permit(&bed, 1000);
+    for (size_t i = 0; i < 6; i++)
         finish(&calls[i]);
 }
 
@@ -541,7 +573,7 @@ static void the_gateways_questions_use_what_is_there(void **state)
     begin(2, 1);
     bed_permit(&bed, 3);
     finish(&calls[2]);
-    assert_true(calls[1].order < call->order && call->order < calls[2].order);
+    assert_true(in_order(1, 0) && in_order(0, 2));
     assert_int_equal(bed.logins_in_all, 1);
 }
 
@@ -557,6 +589,7 @@ int main(void)
         TEST(nor_before_who_came_earlier),
         TEST(a_shared_connection_is_not_joined_for_ever),
         TEST(a_stream_of_short_reads_starves_nobody),
+        TEST(nor_does_a_queue_of_them),
         TEST(no_more_connections_leave_than_are_needed),
         TEST(the_least_recently_used_leaves_whichever_worker_has_it),
         TEST(who_has_less_than_its_part_gets_more),
