@@ -134,6 +134,7 @@ def bench_programs():
 def small_benches(bed):
     folder = bench_programs()
     results = json.loads(subprocess.check_output([str(folder / "bench_mint")]))
+    results.update(json.loads(subprocess.check_output([str(folder / "bench_sessions")])))
     jwks = bed.folder / "jwks.json"
     jwks.write_text(json.dumps(bed.issuer.keys.jwks()))
     for algorithm in ALGORITHMS:
@@ -324,6 +325,9 @@ def show(results):
     if one:
         say(f"token mint: {one['mint_us']:.2f} us "
             f"({one['mint_with_key_derivation_us']:.2f} us with the day's key derived)")
+        hits, assumed = 1e6 / one["session_hit_us"], 1e6 / one["session_assume_us"]
+        say(f"session of a caller: {hits:,.0f} a second from the cache, {assumed:,.0f} a second "
+            f"obtained without the network, {one['session_bytes'] / 1024:.1f} KiB each")
         for algorithm in ALGORITHMS:
             cost = one[algorithm]
             say(f"{algorithm:5s} token: {cost['verify_us']:.1f} us whole, of which OpenSSL "

@@ -30,6 +30,23 @@ static size_t check_tree(const struct xml_element *root)
     return count;
 }
 
+/* The same bytes as a caller's token, whose claims a hint shows. */
+static void check_refusal(struct view body)
+{
+    static const char *const codes[] = {"InvalidIdentityToken", "AccessDenied", "IDPRejectedClaim"};
+    const struct sts_call call = {.action = STS_ASSUME_ROLE_WITH_WEB_IDENTITY,
+                                  .web_identity_token = body};
+    char code[STS_ERROR_CODE_MAX + 1], hint[200];
+
+    sts_error_code(body, code);
+    ENSURE(strnlen(code, sizeof code) < sizeof code);
+    (void)sts_failure_of(400, code);
+    for (size_t i = 0; i < COUNT_OF(codes); i++) {
+        sts_hint(&call, codes[i], hint, sizeof hint);
+        ENSURE(hint[0] != '\0' && strnlen(hint, sizeof hint) < sizeof hint);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct view body = view_of(data, size);
@@ -53,6 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ENSURE(caller.arn.len > 0);
     sts_describe_error(body, text, sizeof text);
     ENSURE(strnlen(text, sizeof text) < sizeof text);
+    check_refusal(body);
     arena_clear(&arena);
     return 0;
 }

@@ -205,10 +205,16 @@ static void test_pinned_is_kept_for_days(void **state)
     S(state);
     const struct aws_session_request r = sts_bed_request(b, 1, "sallyport");
 
+    b->endpoint.url = VIEW("https://vpce-1-a.sts.eu-west-1.vpce.amazonaws.com/");
+    b->endpoint.host = VIEW("vpce-1-a.sts.eu-west-1.vpce.amazonaws.com");
     sts_bed_begin(b, 0, 0);
     assert_false(failed(aws_sessions_pin(b->sessions, &r)));
     for (int hour = 0; hour < 48; hour++) {
         sts_bed_live(b, 3600 * 1000, 100);
+        /* lua-resty-aws #45: the region came into the host once more with each refresh. */
+        assert_string_equal(b->last_url, "https://vpce-1-a.sts.eu-west-1.vpce.amazonaws.com/");
+        assert_non_null(strstr(b->last_headers,
+                               "host: vpce-1-a.sts.eu-west-1.vpce.amazonaws.com\n"));
         assert_int_equal(sts_bed_get(b, &r), AWS_READY);
         assert_true(b->credentials->expiry_us > b->wall_us + INT64_C(19) * 60 * 1000000);
     }
