@@ -247,8 +247,9 @@ static void take_environment(struct joiner *j, char *const *environment, struct 
 
 /* --- rules of several properties --- */
 
-static void check_listens(struct joiner *j, const char *name, const struct listens *l, bool *tls)
+static void check_proxy_listen(struct joiner *j, bool *tls)
 {
+    const struct listens *l = &j->out->proxy_listen;
     char text[WHY_BYTES];
 
     for (size_t i = 0; i < l->count; i++) {
@@ -261,7 +262,26 @@ static void check_listens(struct joiner *j, const char *name, const struct liste
                  "%s%.*s%s:%u is not loopback and has no TLS; write ssl after it, or "
                  "allow_plaintext = on",
                  v6 ? "[" : "", VIEW_ARG(at->host), v6 ? "]" : "", at->port);
-        joiner_report(j, SEVERITY_ERROR, joiner_origin(j, name), name, text);
+        joiner_report(j, SEVERITY_ERROR, joiner_origin(j, "proxy_listen"), "proxy_listen", text);
+    }
+}
+
+/* It answers without a token, and speaks no TLS: what the status server itself refuses is told by
+ * `check` already (admin/status.c). */
+static void check_status_listen(struct joiner *j)
+{
+    const struct listens *l = &j->out->status_listen;
+    char text[WHY_BYTES];
+
+    for (size_t i = 0; i < l->count; i++) {
+        const struct listen *at = &l->items[i];
+        bool v6 = memchr(at->host.data, ':', at->host.len) != NULL;
+        if (!at->tls && host_is_loopback(at->host))
+            continue;
+        snprintf(text, sizeof text, "%s%.*s%s:%u%s: the status server is plain and asks for no "
+                 "token; it must stay on loopback, without ssl",
+                 v6 ? "[" : "", VIEW_ARG(at->host), v6 ? "]" : "", at->port, at->tls ? " ssl" : "");
+        joiner_report(j, SEVERITY_ERROR, joiner_origin(j, "status_listen"), "status_listen", text);
     }
 }
 
@@ -318,8 +338,8 @@ static void finish(struct joiner *j)
     char host[256] = "localhost";
     bool tls = false;
 
-    check_listens(j, "proxy_listen", &out->proxy_listen, &tls);
-    check_listens(j, "status_listen", &out->status_listen, &tls);
+    check_proxy_listen(j, &tls);
+    check_status_listen(j);
     if (listens_meet(&out->proxy_listen, &out->status_listen))
         joiner_report(j, SEVERITY_ERROR, joiner_origin(j, "status_listen"), "status_listen",
                "has an address that proxy_listen has too");

@@ -230,7 +230,16 @@ static const struct {
      "1:0 error: 'proxy_listen': 0.0.0.0:8000 is not loopback and has no TLS; write ssl after it, "
      "or allow_plaintext = on\n"},
     {"status_listen = [::]:1\n", NULL,
-     "1:0 error: 'status_listen': [::]:1 is not loopback and has no TLS; write ssl after it, or "
+     "1:0 error: 'status_listen': [::]:1: the status server is plain and asks for no token; it "
+     "must stay on loopback, without ssl\n"},
+    {"status_listen = 10.0.0.1:1\nallow_plaintext = on\n", NULL,
+     "1:0 error: 'status_listen': 10.0.0.1:1: the status server is plain and asks for no token; "
+     "it must stay on loopback, without ssl\n"},
+    {"status_listen = 127.0.0.1:1 ssl\n", NULL,
+     "1:0 error: 'status_listen': 127.0.0.1:1 ssl: the status server is plain and asks for no "
+     "token; it must stay on loopback, without ssl\n"},
+    {"proxy_listen = [::]:1\n", NULL,
+     "1:0 error: 'proxy_listen': [::]:1 is not loopback and has no TLS; write ssl after it, or "
      "allow_plaintext = on\n"},
     {"proxy_listen = 127.0.0.1:8443 ssl\n", NULL,
      "0:0 error: 'ssl_cert': is needed by an address with ssl\n"
