@@ -80,9 +80,6 @@ def with_change(text, old, new):
 
 
 @pytest.mark.parametrize("file,old,new,said", [
-    ("sallyport.yaml", "{region: eu-west-1}",
-     "{region: eu-west-1, assume_role_arn: 'arn:aws:iam::123456789012:role/shop'}",
-     "'assume_role_arn': not supported yet"),
     ("sallyport.yaml", "{region: eu-west-1}", "{profile: x}", "unknown field 'profile'"),
     ("sallyport.yaml", "  preset: okta", "  introspection: x", "unknown field 'introspection'"),
     ("sallyport.yaml", '["/orders/{id}"]', '["~/orders/(?<id>\\\\d+)"]',
@@ -99,12 +96,6 @@ def test_what_the_readme_calls_not_yet_is_refused_or_warned_of(configuration, fi
     path.write_text(with_change(path.read_text(), old, new))
     got = run("check", "-c", configuration / "sallyport.conf")
     assert said in got.stderr
-
-
-def test_profiles_are_not_yet():
-    got = run("token", "--hostname", "h.eu-west-1.rds.amazonaws.com", "--port", "1",
-              "--username", "u", "--profile", "x")
-    assert got.returncode == 1 and "not supported yet" in got.stderr
 
 
 # -- manual -------------------------------------------------------------------------------------
