@@ -7,7 +7,7 @@
  *                         draining (the process ends), issuer_keys (no issuer ever had keys).
  *                         Otherwise 200, degraded when there are warnings: issuer_keys (of one
  *                         issuer among others), issuer_refresh, database, aws_credentials,
- *                         aws_session (a role's that is not one caller's).
+ *                         aws_session (a role's that is not one caller's), rotation.
  *                         What lies behind every node alike takes no node out of a balancer.
  *                         {"missing":[{"reason":"issuer_keys","name":"okta","detail":"…"}],
  *                         "warnings":[],"ready":false,"degraded":false}
@@ -86,6 +86,17 @@ struct status_aws_sessions {
     size_t failure_count;
 };
 
+/* A secret that a service has this node rotate. */
+struct status_rotation {
+    struct view service;
+    struct view secret;
+    const char *state;   /* "waiting", "good", "followed", "failed" */
+    int64_t rotated_s;   /* by this node; 0: never */
+    int64_t next_look_s;
+    unsigned failures;   /* in a row */
+    struct view detail;  /* the latest attempt's last words; never a secret */
+};
+
 struct status_report {
     bool configured; /* a configuration was taken */
     struct view configuration_id; /* what the audit calls it; may be absent */
@@ -100,6 +111,8 @@ struct status_report {
     size_t service_count;
     struct status_aws aws;
     struct status_aws_sessions aws_sessions;
+    const struct status_rotation *rotations;
+    size_t rotation_count;
 };
 
 struct status_source {

@@ -87,6 +87,10 @@ static size_t add_warnings(struct buf *b, const struct status_report *r)
         if (!failure->per_caller) /* a caller's is no trouble of the node's */
             find(&f, "aws_session", failure->role, failure->detail);
     }
+    for (size_t i = 0; i < r->rotation_count; i++) {
+        if (r->rotations[i].failures > 0)
+            find(&f, "rotation", r->rotations[i].service, r->rotations[i].detail);
+    }
     for (size_t i = 0; i < r->service_count; i++) {
         if (!r->services[i].reachable)
             find(&f, "database", r->services[i].name, r->services[i].last_error);
@@ -245,6 +249,29 @@ static void add_aws_sessions(struct buf *b, const struct status_aws_sessions *s)
     buf_add_str(b, "]}");
 }
 
+static void add_rotations(struct buf *b, const struct status_report *r)
+{
+    if (r->rotation_count == 0)
+        return;
+    buf_add_char(b, ',');
+    json_add_name(b, "rotations");
+    buf_add_char(b, '[');
+    for (size_t i = 0; i < r->rotation_count; i++) {
+        const struct status_rotation *x = &r->rotations[i];
+        buf_add_str(b, i > 0 ? ",{" : "{");
+        json_add_name(b, "service");
+        json_add_string(b, x->service);
+        add_text(b, "secret", x->secret);
+        add_text(b, "state", view_str(x->state));
+        add_time(b, "rotated_at", x->rotated_s);
+        add_time(b, "next_look_at", x->next_look_s);
+        add_integer(b, "failures", x->failures);
+        add_text(b, "detail", x->detail);
+        buf_add_char(b, '}');
+    }
+    buf_add_char(b, ']');
+}
+
 static struct status_answer show_ready(const struct status_report *r, struct buf *body)
 {
     buf_add_char(body, '{');
@@ -271,6 +298,7 @@ static struct status_answer show_status(const struct status_source *source,
     add_services(body, r);
     add_aws(body, &r->aws);
     add_aws_sessions(body, &r->aws_sessions);
+    add_rotations(body, r);
     buf_add_str(body, "}\n");
     return (struct status_answer){.status = 200, .content_type = JSON_TYPE};
 }

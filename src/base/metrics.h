@@ -42,6 +42,7 @@ enum metric_family {
     METRIC_STS_REQUESTS,         /* counter   result (ok, throttled, failed) */
     METRIC_STS_EVICTIONS,        /* counter */
     METRIC_STS_PACE,             /* gauge */
+    METRIC_ROTATIONS,            /* counter   service, result (rotated, failed) */
     METRIC_ISSUER_KEYS_AGE,      /* gauge     issuer: seconds since the keys were fetched */
     METRIC_AUDIT_RECORDS,        /* counter   kind */
     METRIC_AUDIT_WRITE_FAILURES, /* counter */

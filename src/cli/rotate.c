@@ -36,6 +36,8 @@ static const char help[] =
     "Exit code: 0 when the secret is rotated or nothing is due, 1 for an error, 3 for a secret\n"
     "that AWS rotates itself: it is only followed.\n";
 
+#define AGE_MAX_S (UINT64_C(36500) * 86400)
+
 enum option_code { STRATEGY = 256, MASTER, OLDER, DRY_RUN, REGION, ENDPOINT, ROOTS };
 
 static const struct option options[] = {
@@ -67,12 +69,12 @@ static bool read_age(const char *text, int64_t *out)
     struct view v = view_str(text);
     uint64_t n;
 
-    if (v.len < 2 || !view_to_u64(view_upto(v, v.len - 1), 36500, &n) || n == 0)
+    if (v.len < 2 || !view_to_u64(view_upto(v, v.len - 1), AGE_MAX_S, &n) || n == 0)
         return false;
     for (size_t i = 0; i < COUNT_OF(units); i++) {
         if (v.data[v.len - 1] == units[i].unit) {
             *out = (int64_t)n * units[i].seconds;
-            return true;
+            return n <= AGE_MAX_S / (uint64_t)units[i].seconds;
         }
     }
     return false;

@@ -164,6 +164,27 @@ static void report_aws_sessions(struct control *c, struct arena *arena,
     report_aws_failures(c, arena, &out->aws_sessions);
 }
 
+static void report_rotations(struct control *c, struct arena *arena, struct status_report *out)
+{
+    struct rotations_status *all = ARENA_ARRAY(arena, UPSTREAMS_SHOWN, struct rotations_status);
+    struct status_rotation *shown = ARENA_ARRAY(arena, UPSTREAMS_SHOWN, struct status_rotation);
+
+    if (all == NULL || shown == NULL || c->rotations == NULL)
+        return;
+    out->rotations = shown;
+    out->rotation_count = rotations_status(c->rotations, all, UPSTREAMS_SHOWN);
+    for (size_t i = 0; i < out->rotation_count; i++)
+        shown[i] = (struct status_rotation){
+            .service = all[i].service,
+            .secret = all[i].secret,
+            .state = rotations_state_name(all[i].state),
+            .rotated_s = all[i].rotated_s,
+            .next_look_s = all[i].next_look_s,
+            .failures = all[i].failures,
+            .detail = view_str(all[i].detail),
+        };
+}
+
 static void report(void *arg, struct arena *arena, struct status_report *out)
 {
     struct control *c = arg;
@@ -183,6 +204,7 @@ static void report(void *arg, struct arena *arena, struct status_report *out)
     report_services(c, arena, out);
     report_aws(c, arena, out);
     report_aws_sessions(c, arena, out);
+    report_rotations(c, arena, out);
 }
 
 static void collect_pools(struct control *c, struct metrics_output *out)

@@ -109,6 +109,7 @@ static void take_snapshot(struct control *c, struct snapshot *s, const char *has
     uv_async_send(&c->keys_wake);
     upstreams_sweep(c);
     aws_identity_wanted(c);
+    rotations_configure(c->rotations, &s->entities);
 }
 
 static void note_news(struct control *c)
@@ -380,6 +381,7 @@ static void on_second(uv_timer_t *timer)
     (void)!failed(audit_flush(c->audit));
     (void)!failed(audit_anchor_write(c->gateway.audit));
     upstreams_reap(c);
+    rotations_tick(c->rotations);
 }
 
 static void on_turn(uv_prepare_t *turn)
@@ -451,6 +453,20 @@ static void init_loop(struct control *c)
     uv_timer_start(&c->second, on_second, ANCHOR_MS, ANCHOR_MS);
 }
 
+/* After the gateway and the runner. */
+static bool open_rotations(struct control *c)
+{
+    const struct rotations_options options = {
+        .runner = net_runner_base(c->runner),
+        .clock = &system_clock,
+        .program = "/proc/self/exe",
+        .conf_file = c->node->conf_file.data,
+        .metrics = c->gateway.metrics,
+        .shard = metrics_shard(c->gateway.metrics, c->worker_count),
+    };
+    return !failed(rotations_new(&options, &c->rotations));
+}
+
 static bool open_sources(struct control *c)
 {
     const struct key_refresher_options options = {NULL, wake_keys, c};
@@ -471,7 +487,7 @@ static bool open_sources(struct control *c)
     if (c->runner == NULL)
         return false;
     with_fetcher.fetcher = net_fetcher_base(c->fetcher);
-    return secrets_init(c) && !failed(key_refresher_new(&with_fetcher, &c->refresher));
+    return secrets_init(c) && open_rotations(c) && !failed(key_refresher_new(&with_fetcher, &c->refresher));
 }
 
 static bool open_gateway(struct control *c)
@@ -598,6 +614,8 @@ static void close_handles(struct control *c)
     aws_identity_close_handles(c);
     mailbox_close(&c->mailbox);
     net_fetcher_close(c->fetcher, on_fetcher_closed, NULL);
+    rotations_free(c->rotations);
+    c->rotations = NULL;
     net_runner_close(c->runner, NULL, NULL);
     if (c->end != NULL)
         c->end(c->end_arg);

@@ -12,6 +12,7 @@
 #include "aws/sessions.h"
 #include "base/buf.h"
 #include "base/diag.h"
+#include "gateway/rotations.h"
 #include "gateway/secrets.h"
 #include "gateway/worker.h"
 #include "identity/key_refresher.h"
@@ -46,7 +47,8 @@ struct control {
     char rds_bundle[4096]; /* node.rds_ca_bundle */
     struct audit_writer *audit;
     struct net_fetcher *fetcher;
-    struct net_runner *runner; /* of credential_process */
+    struct net_runner *runner; /* of credential_process and of rotations */
+    struct rotations *rotations;
     struct key_refresher *refresher;
     struct credential_chain *chain; /* NULL: no service logs in by IAM */
     struct credential_provider *credentials; /* the chain's */
