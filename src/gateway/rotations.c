@@ -264,7 +264,11 @@ static void on_end(void *arg, err e, const char *detail, const struct run_result
     } else if (result->signal == 0 && result->exit_status == ROTATIONS_FOLLOWED_EXIT) {
         is_followed(r, j, result);
     } else {
-        keep_detail(j, last_line(result->message));
+        if (result->signal != 0)
+            snprintf(j->detail, sizeof j->detail, "the child was ended by signal %d",
+                     result->signal);
+        else
+            keep_detail(j, last_line(result->message));
         went_wrong(r, j);
     }
 }
