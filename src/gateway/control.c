@@ -487,7 +487,8 @@ static bool open_sources(struct control *c)
     if (c->runner == NULL)
         return false;
     with_fetcher.fetcher = net_fetcher_base(c->fetcher);
-    return secrets_init(c) && open_rotations(c) && !failed(key_refresher_new(&with_fetcher, &c->refresher));
+    return secrets_init(c) && open_rotations(c) &&
+           !failed(key_refresher_new(&with_fetcher, &c->refresher));
 }
 
 static bool open_gateway(struct control *c)

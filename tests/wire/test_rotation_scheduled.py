@@ -61,7 +61,8 @@ def start(gateway, bed, issuer, aws):
         del made["password"]
         made["url"] = f"postgres://127.0.0.1:{bed.port}/{bed.database}"
         made["secret"] = "{vault://aws/prod%2Fshop}"
-        made["pool"] = {"max_lifetime_ms": 100}  # logins all the time, also in the middle of a rotation
+        # Logins all the time, also in the middle of a rotation.
+        made["pool"] = {"max_lifetime_ms": 100}
         made["rotation"] = {"every": 4 * 3600, **rotation}
         text = json.loads(served.config(bed, issuer, [made]))
         return gateway(
