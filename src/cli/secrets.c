@@ -8,6 +8,7 @@
 #include "gateway/secret_host.h"
 #include "gateway/snapshot.h"
 #include "net/fetch.h"
+#include "net/run.h"
 
 enum { NS_PER_MS = 1000000 };
 
@@ -21,6 +22,7 @@ struct cli_secrets {
     uv_timer_t timer;
     uv_timer_t patience;
     struct net_fetcher *fetcher;
+    struct net_runner *runner;
     struct credential_chain *chain;
     struct aws_sessions *sessions;
     bool news;
@@ -82,8 +84,10 @@ static err open_chain(struct cli_secrets *s)
 {
     const struct chain_options of_chain = {
         .fetcher = net_fetcher_base(s->fetcher),
+        .runner = net_runner_base(s->runner),
         .clock = &system_clock,
         .lookup = getenv,
+        .discover_region = true,
         .wake = wake,
         .wake_arg = s,
     };
@@ -114,6 +118,7 @@ static void close_loop(struct cli_secrets *s)
     uv_close((uv_handle_t *)&s->timer, NULL);
     uv_close((uv_handle_t *)&s->patience, NULL);
     net_fetcher_close(s->fetcher, on_fetcher_closed, NULL);
+    net_runner_close(s->runner, NULL, NULL);
     while (uv_run(&s->loop, UV_RUN_DEFAULT) != 0)
         continue;
     ENSURE(uv_loop_close(&s->loop) == 0);
@@ -127,10 +132,9 @@ static err open_all(struct cli_secrets *s)
     if (uv_loop_init(&s->loop) != 0)
         return s->broken;
     s->fetcher = net_fetcher_new(&s->loop);
-    if (s->fetcher == NULL) {
-        uv_loop_close(&s->loop);
-        return s->broken;
-    }
+    s->runner = net_runner_new(&s->loop);
+    if (s->fetcher == NULL || s->runner == NULL)
+        return s->broken; /* for the process's short life */
     uv_timer_init(&s->loop, &s->timer);
     uv_timer_init(&s->loop, &s->patience);
     s->timer.data = s->patience.data = s;

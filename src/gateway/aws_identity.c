@@ -213,6 +213,7 @@ static void begin(struct control *c, struct view region_hint)
         .clock = &system_clock,
         .lookup = getenv,
         .region_hint = region_hint,
+        .discover_region = true, /* where there is no hint either */
         .wake = wake,
         .wake_arg = c,
     };

@@ -172,14 +172,15 @@ enum aws_ready secret_signer_for(struct credential_chain *chain, struct aws_sess
 
     *out = (struct secret_signer){
         .place = {.custom_url = plan->endpoint_urls[AWS_SERVICE_SECRETS_MANAGER],
-                  .region = plan->region,
+                  .region = view_str(chain_region(chain)),
                   .fips = plan->fips,
                   .dual_stack = plan->dual_stack},
         .ca_file = plan->ca_file,
     };
     *detail = "";
     chain_status(chain, &status);
-    if (status.state == CHAIN_WAITING)
+    if (status.state == CHAIN_WAITING ||
+        (origin->region.len == 0 && chain_region_awaited(chain)))
         return AWS_WAIT;
     *detail = status.detail;
     if (origin->role_arn.len > 0)

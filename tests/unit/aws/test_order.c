@@ -130,6 +130,25 @@ static void an_expiration_at_the_beginning_of_time_is_no_never(void **state)
     bed_refuses(b, &aws_environment_expired);
 }
 
+/* A later setenv must not move the gateway's identity. */
+static void the_environment_is_read_once(void **state)
+{
+    struct bed *b = *state;
+
+    bed_set_files(b);
+    bed_file(b, "credentials",
+             "[default]\naws_access_key_id = AKIAFILE\naws_secret_access_key = s\n");
+    bed_begin(b);
+    bed_serves(b, "profile", "AKIAFILE");
+    bed_set_keys();
+    bed_set("AWS_PROFILE", "gone");
+    bed_file(b, "credentials", "[default]\naws_access_key_id = AKIANEW\n"
+                               "aws_secret_access_key = s\n");
+    bed_pass(b, 2);
+    bed_tick(b);
+    bed_serves(b, "profile", "AKIANEW");
+}
+
 /* ---- The region ---- */
 
 static void a_zone_names_its_region(void **state)
@@ -261,6 +280,7 @@ int main(void)
         T(a_source_set_up_wrongly_is_named_and_ends_the_search),
         T(a_named_profile_is_the_only_source),
         T(an_expiration_at_the_beginning_of_time_is_no_never),
+        T(the_environment_is_read_once),
         cmocka_unit_test(a_zone_names_its_region),
         T(the_region_is_asked_of_the_task_then_of_the_instance),
         T(a_region_not_found_is_asked_for_again),

@@ -195,6 +195,37 @@ static void the_credentials_file_has_bare_names(void **state)
     arena_clear(&arena);
 }
 
+static void services_and_sso_sessions_are_sections_of_their_own(void **state)
+{
+    static const char text[] = "[services a]\nSTS =\n  endpoint_url = https://sts # why\n"
+                               "  other = 1\nsso =\n\tendpoint_url = https://sso\n"
+                               "plain = x\n  endpoint_url = https://passed-over\n"
+                               "[profile a]\nsts =\n  endpoint_url = https://none\n"
+                               "[sso-session a]\nsso_region = eu-west-1\n"
+                               "[services \"two words\"]\nsts =\n endpoint_url = https://two\n";
+    struct aws_profile_file f;
+    struct arena arena;
+    unsigned line;
+    (void)state;
+
+    arena_init(&arena, 1024, 1024 * 1024);
+    assert_false(failed(aws_profile_parse(&arena, view_str(text), AWS_PROFILE_CONFIG, &f, &line)));
+    assert_view(aws_services_get(&f, VIEW("a"), "sts", "endpoint_url"), "https://sts");
+    assert_view(aws_services_get(&f, VIEW("a"), "sts", "other"), "1");
+    assert_view(aws_services_get(&f, VIEW("a"), "sso", "endpoint_url"), "https://sso");
+    assert_null(aws_services_get(&f, VIEW("a"), "plain", "endpoint_url").data);
+    assert_null(aws_services_get(&f, VIEW("b"), "sts", "endpoint_url").data);
+    assert_view(aws_services_get(&f, VIEW("two words"), "sts", "endpoint_url"), "https://two");
+    assert_null(aws_profile_get(&f, VIEW("a"), "endpoint_url").data);
+    assert_null(aws_profile_get(&f, VIEW("a"), "sso_region").data);
+    assert_view(aws_sso_session_get(&f, VIEW("a"), "sso_region"), "eu-west-1");
+    assert_false(aws_section_exists(&f, AWS_SECTION_SSO_SESSION, VIEW("two words")));
+    assert_ptr_equal(aws_profile_parse(&arena, VIEW("[services a]\nsts =\n  nonsense\n"),
+                                       AWS_PROFILE_CONFIG, &f, &line).fault, &aws_profile_syntax);
+    assert_int_equal(line, 3);
+    arena_clear(&arena);
+}
+
 static void a_line_that_is_no_setting_is_named(void **state)
 {
     static const struct {
@@ -447,6 +478,7 @@ int main(void)
         cmocka_unit_test(xml_without_end_is_bounded),
         cmocka_unit_test(profiles_are_read_as_the_sdks_read_them),
         cmocka_unit_test(the_credentials_file_has_bare_names),
+        cmocka_unit_test(services_and_sso_sessions_are_sections_of_their_own),
         cmocka_unit_test(a_line_that_is_no_setting_is_named),
         cmocka_unit_test(endpoints_are_those_of_the_sdks),
         cmocka_unit_test(a_custom_endpoint_is_taken_exactly_as_written),

@@ -22,6 +22,17 @@ static void assert_hex(const uint8_t *bytes, size_t len, const char *hex)
     assert_memory_equal(bytes, want, len);
 }
 
+static void sha1_gives_the_known_digests(void **state)
+{
+    uint8_t out[SHA1_BYTES];
+
+    (void)state;
+    sha1((struct view){NULL, 0}, out);
+    assert_hex(out, sizeof out, "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+    sha1(VIEW("abc"), out);
+    assert_hex(out, sizeof out, "a9993e364706816aba3e25717850c26c9cd0d89d");
+}
+
 static const char abc_digest[] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
 static void sha256_gives_the_known_digests(void **state)
@@ -264,6 +275,7 @@ static void an_encoding_beyond_the_bound_fails_the_buffer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sha1_gives_the_known_digests),
         cmocka_unit_test(sha256_gives_the_known_digests),
         cmocka_unit_test(incremental_sha256_can_be_begun_again),
         cmocka_unit_test(hmac_sha256_gives_the_answers_of_rfc_4231),
