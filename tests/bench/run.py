@@ -27,6 +27,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import measure  # noqa: E402
+import sessions  # noqa: E402
 import subjects  # noqa: E402
 
 ROOT = HERE.parents[1]
@@ -332,6 +333,8 @@ def show(results):
             cost = one[algorithm]
             say(f"{algorithm:5s} token: {cost['verify_us']:.1f} us whole, of which OpenSSL "
                 f"{cost['openssl_us']:.1f}; repeated {cost['repeated_us']:.2f} us")
+    say()
+    sessions.show(results["sessions"], results["options"]["pool"], say)
     if results.get("profile"):
         say()
         say("where sallyport's time goes, in percent of its own:")
@@ -388,6 +391,7 @@ def run(options):
             "rows": rows,
             "memory": sizes,
             "operations": small_benches(bed),
+            "sessions": sessions.compare(bed, sessions.parse_options([])),
             "profile": profile(bed, options) if options.profile else None,
         }
 

@@ -78,7 +78,9 @@ def measure_one(bed, options, name, callers):
         node={"workers": 0, "log_level": "warn"},
         environment=environment,
     )
-    tokens = [bed.issuer.mint("caller", sub=f"caller-{n}", expires_in=3600) for n in range(callers)]
+    tokens = [
+        bed.issuer.mint("caller", sub=f"caller-{n}", expires_in=3600) for n in range(callers)
+    ]
     script = bed.folder / "sessions.lua"
     script.write_text(SCRIPT % ", ".join(f'"{token}"' for token in tokens))
     try:
@@ -117,7 +119,7 @@ def show(rows, pool, say=print):
         )
 
 
-def main():
+def parse_options(arguments=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -130,7 +132,11 @@ def main():
         type=lambda text: [int(part) for part in text.split(",")],
         default=[4, 8, 16, 64],
     )
-    options = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main():
+    options = parse_options()
     with subjects.Bed(options.pool) as bed:
         show(compare(bed, options), options.pool)
 
