@@ -7,7 +7,8 @@
  *                         draining (the process ends), issuer_keys (no issuer ever had keys).
  *                         Otherwise 200, degraded when there are warnings: issuer_keys (of one
  *                         issuer among others), issuer_refresh, database, aws_credentials,
- *                         aws_session (a role's that is not one caller's), rotation.
+ *                         aws_session (a role's that is not one caller's), rotation,
+ *                         secret.
  *                         What lies behind every node alike takes no node out of a balancer.
  *                         {"missing":[{"reason":"issuer_keys","name":"okta","detail":"…"}],
  *                         "warnings":[],"ready":false,"degraded":false}
@@ -97,6 +98,18 @@ struct status_rotation {
     struct view detail;  /* the latest attempt's last words; never a secret */
 };
 
+/* One secret of AWS Secrets Manager that the configuration refers to; never its value. */
+struct status_secret {
+    struct view vault; /* its prefix */
+    struct view name;
+    struct view stage;
+    struct view version;    /* the id of the version that serves; absent: none was ever read */
+    bool serves;            /* there is a value within its time */
+    int64_t read_s;         /* when it was read last; 0: never */
+    int64_t next_s;         /* when it is read next; 0: not by itself */
+    struct view last_error; /* of the latest read; absent: it succeeded */
+};
+
 struct status_report {
     bool configured; /* a configuration was taken */
     struct view configuration_id; /* what the audit calls it; may be absent */
@@ -113,6 +126,8 @@ struct status_report {
     struct status_aws_sessions aws_sessions;
     const struct status_rotation *rotations;
     size_t rotation_count;
+    const struct status_secret *secrets;
+    size_t secret_count;
 };
 
 struct status_source {

@@ -91,6 +91,10 @@ static size_t add_warnings(struct buf *b, const struct status_report *r)
         if (r->rotations[i].failures > 0)
             find(&f, "rotation", r->rotations[i].service, r->rotations[i].detail);
     }
+    for (size_t i = 0; i < r->secret_count; i++) {
+        if (r->secrets[i].last_error.data != NULL)
+            find(&f, "secret", r->secrets[i].name, r->secrets[i].last_error);
+    }
     for (size_t i = 0; i < r->service_count; i++) {
         if (!r->services[i].reachable)
             find(&f, "database", r->services[i].name, r->services[i].last_error);
@@ -190,6 +194,30 @@ static void add_services(struct buf *b, const struct status_report *r)
         add_integer(b, "idle", (int64_t)service->idle);
         add_integer(b, "waiting", (int64_t)service->waiting);
         add_text(b, "last_error", service->last_error);
+        buf_add_char(b, '}');
+    }
+    buf_add_char(b, ']');
+}
+
+static void add_secrets(struct buf *b, const struct status_report *r)
+{
+    if (r->secret_count == 0)
+        return;
+    buf_add_char(b, ',');
+    json_add_name(b, "secrets");
+    buf_add_char(b, '[');
+    for (size_t i = 0; i < r->secret_count; i++) {
+        const struct status_secret *secret = &r->secrets[i];
+        buf_add_str(b, i == 0 ? "{" : ",{");
+        json_add_name(b, "vault");
+        json_add_string(b, secret->vault);
+        add_text(b, "name", secret->name);
+        add_text(b, "stage", secret->stage);
+        add_text(b, "version", secret->version);
+        add_bool(b, "serves", secret->serves);
+        add_time(b, "read_at", secret->read_s);
+        add_time(b, "next_read", secret->next_s);
+        add_text(b, "last_error", secret->last_error);
         buf_add_char(b, '}');
     }
     buf_add_char(b, ']');
@@ -299,6 +327,7 @@ static struct status_answer show_status(const struct status_source *source,
     add_aws(body, &r->aws);
     add_aws_sessions(body, &r->aws_sessions);
     add_rotations(body, r);
+    add_secrets(body, r);
     buf_add_str(body, "}\n");
     return (struct status_answer){.status = 200, .content_type = JSON_TYPE};
 }

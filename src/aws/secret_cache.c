@@ -45,6 +45,7 @@ struct entry {
     bool signer_waits;
     bool must_read;    /* a load wants a fresh value */
     bool unusable;
+    bool leaving;      /* no configuration wants it; goes at due_ms */
     bool reread;       /* because of a refused login: wanted, or in flight */
     bool changed;      /* by the read in flight or the latest */
     int64_t due_ms;    /* monotonic; INT64_MAX: not by itself */
@@ -321,6 +322,8 @@ static void note_success(struct entry *e)
 /* Reads for refused logins that bring nothing new become rarer. */
 static void settle(struct entry *e)
 {
+    if (e->leaving)
+        e->due_ms = now_ms(e->cache) + SECRET_LEAVE_MS;
     e->must_read = false;
     e->asks_pending = false;
     if (e->reread) {
@@ -446,7 +449,11 @@ int64_t secret_cache_tick(struct secret_cache *c)
     LIST_EACH(node, &c->entries)
     {
         struct entry *e = LIST_ENTRY(node, struct entry, link);
-        if (is_due(e, now) && c->in_flight < SECRET_READS_AT_ONCE)
+        if (!is_due(e, now))
+            continue;
+        if (e->leaving)
+            entry_free(e);
+        else if (c->in_flight < SECRET_READS_AT_ONCE)
             start(e);
     }
     LIST_EACH(node, &c->entries)
@@ -465,7 +472,8 @@ int64_t secret_cache_tick(struct secret_cache *c)
 
 static struct secret_value value_of(const struct entry *e, enum slot slot)
 {
-    return (struct secret_value){secret_view(&e->held[slot].text), e->held[slot].version_id};
+    return (struct secret_value){secret_view(&e->held[slot].text), e->held[slot].version_id,
+                                 slot == SLOT_CURRENT};
 }
 
 /* A passing failure is told when it has not passed after some tries. */
@@ -489,6 +497,11 @@ enum aws_ready secret_cache_get(struct secret_cache *c, const struct secret_id *
         return AWS_FAILED;
     }
     e->used = c->load;
+    if (e->leaving) {
+        e->leaving = false;
+        e->must_read = true;
+        e->due_ms = INT64_MIN;
+    }
     if (e->must_read)
         return AWS_WAIT;
     if (serves(e)) {
@@ -518,7 +531,7 @@ enum aws_ready secret_cache_reread(struct secret_cache *c, const struct secret_i
 {
     struct entry *e = find(c, id);
 
-    if (e == NULL || e->reread_ended_ms >= since_ms)
+    if (e == NULL || e->leaving || e->reread_ended_ms >= since_ms)
         return AWS_READY;
     if (e->reread)
         return AWS_WAIT;
@@ -570,12 +583,20 @@ void secret_cache_begin_load(struct secret_cache *c)
     {
         struct entry *e = LIST_ENTRY(node, struct entry, link);
         bool anew = e->unusable || e->origin.ttl_s == 0;
-        if (serves(e) && !anew)
+        if (e->leaving || (serves(e) && !anew))
             continue;
         e->must_read = true;
         e->failures = 0;
         e->due_ms = INT64_MIN;
     }
+}
+
+static void leave(struct entry *e)
+{
+    e->leaving = true;
+    e->reread = false;
+    e->signer_waits = false;
+    e->due_ms = now_ms(e->cache) + SECRET_LEAVE_MS;
 }
 
 void secret_cache_end_load(struct secret_cache *c, bool keep_new)
@@ -584,8 +605,10 @@ void secret_cache_end_load(struct secret_cache *c, bool keep_new)
     {
         struct entry *e = LIST_ENTRY(node, struct entry, link);
         e->must_read = false;
-        if (keep_new ? e->used < c->load : e->born == c->load)
+        if (!keep_new && e->born == c->load)
             entry_free(e);
+        else if (keep_new && e->used < c->load && !e->leaving)
+            leave(e);
     }
 }
 
@@ -625,9 +648,9 @@ bool secret_cache_next(const struct secret_cache *c, size_t *at, struct secret_s
     LIST_EACH(node, &c->entries)
     {
         const struct entry *e = LIST_ENTRY(node, struct entry, link);
-        if (i++ < *at)
+        if (i++ < *at || e->leaving)
             continue;
-        ++*at;
+        *at = i;
         *out = (struct secret_status){
             .prefix = e->origin.prefix,
             .name = e->name,

@@ -41,6 +41,7 @@ enum {
     SECRET_READS_AT_ONCE = 8,
     SECRET_TRIES = 3, /* of passing failures before who waits for a first value is told */
     SECRET_REREAD_MIN_MS = 1000, /* between two reads because of refused logins */
+    SECRET_LEAVE_MS = 60 * 1000, /* logins of the configuration before may still want it */
     SECRET_LASTING_S = 60,       /* neg_ttl when neither it nor ttl says anything */
 };
 
@@ -103,6 +104,7 @@ void secret_cache_free(struct secret_cache *c);
 struct secret_value {
     struct view text;
     const char *version_id;
+    bool current; /* what AWSCURRENT (or the stage asked for) said when it was read last */
 };
 
 /*
@@ -140,8 +142,8 @@ void secret_cache_prefer(struct secret_cache *c, const struct secret_id *id,
 /*
  * A configuration is loaded between begin and end: what failed before or was unusable is asked anew
  * at once, and at the end the secrets that only a refused configuration wanted are forgotten (keep
- * false), or those that the new one does not want (keep true).  Between the two, load may be tried
- * any number of times.
+ * false), or those that the new one does not want are read no more and soon forgotten (keep true).
+ * Between the two, load may be tried any number of times.
  */
 void secret_cache_begin_load(struct secret_cache *c);
 void secret_cache_end_load(struct secret_cache *c, bool keep);

@@ -19,7 +19,7 @@ static const char usage[] =
     "  -c, --conf FILE   the node's configuration; by default /etc/sallyport/sallyport.conf\n"
     "  -h, --help        this text\n";
 
-enum { UPSTREAMS_SHOWN = 256, FAILURES_SHOWN = 16 };
+enum { UPSTREAMS_SHOWN = 256, FAILURES_SHOWN = 16, SECRETS_SHOWN = 256 };
 
 /* ---- What the status server and the scrape report ---- */
 
@@ -185,6 +185,32 @@ static void report_rotations(struct control *c, struct arena *arena, struct stat
         };
 }
 
+static void report_secrets(struct control *c, struct arena *arena, struct status_report *out)
+{
+    struct status_secret *secrets = ARENA_ARRAY(arena, SECRETS_SHOWN, struct status_secret);
+    struct secret_status s;
+    size_t at = 0, n = 0;
+
+    while (secrets != NULL && n < SECRETS_SHOWN &&
+           secret_cache_next(c->secrets.cache, &at, &s)) {
+        secrets[n] = (struct status_secret){
+            .vault = s.prefix,
+            .name = s.name,
+            .stage = view_str(s.stage),
+            .version = s.version_id[0] != '\0' ? view_str(s.version_id) : (struct view){NULL, 0},
+            .serves = s.serves,
+            .read_s = s.read_us / 1000000,
+            .next_s = s.next_us / 1000000,
+        };
+        if (failed(s.error))
+            secrets[n].last_error = arena_printf(arena, "%s%s%s", s.error.fault->text,
+                                                 s.detail[0] != '\0' ? ": " : "", s.detail);
+        n++;
+    }
+    out->secrets = secrets;
+    out->secret_count = n;
+}
+
 static void report(void *arg, struct arena *arena, struct status_report *out)
 {
     struct control *c = arg;
@@ -205,6 +231,7 @@ static void report(void *arg, struct arena *arena, struct status_report *out)
     report_aws(c, arena, out);
     report_aws_sessions(c, arena, out);
     report_rotations(c, arena, out);
+    report_secrets(c, arena, out);
 }
 
 static void collect_pools(struct control *c, struct metrics_output *out)
@@ -259,6 +286,25 @@ static void collect_sessions(struct control *c, struct metrics_output *out)
     out->sample(out, METRIC_STS_PACE, NULL, 0, n.per_second);
 }
 
+static void collect_secrets(struct control *c, struct metrics_output *out)
+{
+    const struct secret_cache_counts counts = secret_cache_counts(c->secrets.cache);
+    const struct view good[] = {VIEW("ok")}, bad[] = {VIEW("failed")};
+    struct secret_status s;
+
+    if (counts.reads + counts.failures == 0)
+        return;
+    out->sample(out, METRIC_SECRET_READS, good, 1, (double)counts.reads);
+    out->sample(out, METRIC_SECRET_READS, bad, 1, (double)counts.failures);
+    for (size_t at = 0, n = 0; n < SECRETS_SHOWN && secret_cache_next(c->secrets.cache, &at, &s);
+         n++) {
+        const struct view labels[] = {s.prefix, s.name, view_str(s.stage)};
+        if (s.read_us > 0)
+            out->sample(out, METRIC_SECRET_AGE, labels, 3,
+                        (double)(time_wall_us() - s.read_us) / 1000000);
+    }
+}
+
 static void collect(void *arg, struct metrics_output *out)
 {
     struct control *c = arg;
@@ -270,6 +316,7 @@ static void collect(void *arg, struct metrics_output *out)
     out->sample(out, METRIC_AUDIT_WRITE_FAILURES, NULL, 0, (double)audit.failures);
     collect_pools(c, out);
     collect_sessions(c, out);
+    collect_secrets(c, out);
     for (size_t i = 0; c->snapshot != NULL && i < identity_issuer_count(c->snapshot->identity);
          i++) {
         struct issuer_status s;

@@ -138,16 +138,21 @@ static bool was_tried(const struct login_secret *ls, const struct candidate *x)
     return false;
 }
 
-/* The first of the versions, as many as `among`, that can be read and was not tried. */
+/* Before the secret was read anew only the version that serves and AWSCURRENT are worth a try. */
+enum among { AMONG_LIKELY, AMONG_ALL };
+
+/* The first of the versions that can be read and was not tried. */
 static bool find_untried(struct control *c, const struct endpoint *e, const struct target *t,
-                         const struct login_secret *ls, size_t among, struct candidate *x,
+                         const struct login_secret *ls, enum among among, struct candidate *x,
                          const char **version_id, char why[SECRET_WHY_BYTES])
 {
     struct secret_value versions[SECRET_VERSIONS_MAX];
     size_t n = t->versioned ? secret_cache_versions(c->secrets.cache, &t->id, versions) : 0;
 
     snprintf(why, SECRET_WHY_BYTES, "every version of it was refused");
-    for (size_t i = 0; i < (n > 0 ? n : 1) && i < among; i++) {
+    for (size_t i = 0; i < (n > 0 ? n : 1); i++) {
+        if (i > 0 && among == AMONG_LIKELY && !versions[i].current)
+            continue;
         *version_id = n > 0 ? versions[i].version_id : NULL;
         if (candidate_init(c, e, *version_id, x, why) && !was_tried(ls, x))
             return true;
@@ -176,7 +181,7 @@ err login_secret_give(struct control *c, const struct endpoint *e, struct login_
 
     target_init(c, e, &t);
     bool found = ls->tried_count < LOGIN_SECRET_TRIES &&
-                 find_untried(c, e, &t, ls, SECRET_VERSIONS_MAX, &x, &version_id, ls->why);
+                 find_untried(c, e, &t, ls, AMONG_ALL, &x, &version_id, ls->why);
     if (found) {
         memcpy(ls->tried[ls->tried_count++], x.digest, SHA256_BYTES);
         snprintf(ls->version_id, sizeof ls->version_id, "%s", version_id != NULL ? version_id : "");
@@ -201,7 +206,7 @@ void login_secret_refused(struct login_secret *ls, int64_t now_ms)
 }
 
 static bool has_untried(struct control *c, const struct endpoint *e, const struct target *t,
-                        const struct login_secret *ls, size_t among)
+                        const struct login_secret *ls, enum among among)
 {
     const char *version_id;
     char why[SECRET_WHY_BYTES];
@@ -219,7 +224,7 @@ static enum login_secret_next next_of(struct control *c, const struct endpoint *
 {
     if (t->vault == NULL || ls->tried_count >= LOGIN_SECRET_TRIES)
         return LOGIN_SECRET_OVER;
-    if (has_untried(c, e, t, ls, 1))
+    if (has_untried(c, e, t, ls, AMONG_LIKELY))
         return LOGIN_SECRET_AGAIN; /* another login has found it already */
     if (t->versioned && secret_cache_reread(c->secrets.cache, &t->id, ls->refused_ms) == AWS_WAIT) {
         secrets_tick(c);
@@ -228,7 +233,7 @@ static enum login_secret_next next_of(struct control *c, const struct endpoint *
     *again_ms = ls->refused_ms;
     if (now_ms < ls->refused_ms)
         return LOGIN_SECRET_WAIT;
-    if (has_untried(c, e, t, ls, SECRET_VERSIONS_MAX))
+    if (has_untried(c, e, t, ls, AMONG_ALL))
         return LOGIN_SECRET_AGAIN;
     if (t->vault->kind == VAULT_ENV || ls->rounds++ > 0)
         return LOGIN_SECRET_OVER;

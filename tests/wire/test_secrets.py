@@ -46,10 +46,11 @@ def set_password(bed, password, user=USERS[0]):
 
 def end_backends(bed):
     """Has PostgreSQL end the gateway's connections, so that the next call needs a login."""
-    names = "', '".join(USERS)
+    gone = pool_of(bed)
     bed.superuser_sql(
-        f"select pg_terminate_backend(pid) from pg_stat_activity where usename in ('{names}')"
+        f"select pg_terminate_backend(pid) from unnest('{{{','.join(map(str, gone))}}}'::int[]) pid"
     )
+    wait_until(lambda: not gone & pool_of(bed), 20, "the end of the backends")
 
 
 @pytest.fixture
@@ -74,8 +75,8 @@ def document(password, user=USERS[0]):
 
 def configuration(bed, issuer, vault=None, **login):
     """A service whose login is a secret; the vault `sm` has short times unless told."""
-    if not login:
-        login = {"secret": "{vault://sm/prod%2Fshop}"}
+    if not {"secret", "password"} & set(login):
+        login["secret"] = "{vault://sm/prod%2Fshop}"
     made = served.service(bed, [served.route("who", WHO, result="one")], password=None)
     del made["password"]
     made["url"] = f"postgres://127.0.0.1:{bed.port}/{bed.database}"
@@ -111,6 +112,10 @@ def who(gateway, expect=200):
     return answer.json
 
 
+def pool_of(bed):
+    return {b["pid"] for user in USERS for b in served.backends(bed, user)}
+
+
 def logins(gateway):
     return [r for r in gateway.audit() if r["kind"].startswith("login")]
 
@@ -140,3 +145,318 @@ def test_members_may_be_named_one_by_one(served_by_secret, aws):
     )
     assert who(one)["login"] == USERS[0]
     assert aws.count("GetSecretValue") == 1
+
+
+def read_versions(aws, stage="AWSCURRENT"):
+    return sum(1 for a in aws.actions if a[0] == "GetSecretValue" and a[1]["VersionStage"] == stage)
+
+
+def rotate(aws, bed, password, user=USERS[0], steps=("create", "set", "finish"), pause=0.0):
+    """The steps of a rotation as Secrets Manager's own functions do them."""
+    if "create" in steps:
+        aws.put("prod/shop", document(password, user), stages=(PENDING,))
+    if "set" in steps:
+        set_password(bed, password, user)
+    time.sleep(pause)  # as long as a function takes between its steps
+    if "finish" in steps:
+        secret = aws.secret("prod/shop")
+        with aws.lock:
+            secret.attach(CURRENT, secret.at(PENDING))
+
+
+class Load:
+    """Callers who ask without end, and somebody who ends the backends under them."""
+
+    def __init__(self, gateway, bed, callers=6):
+        self.gateway, self.bed, self.callers = gateway, bed, callers
+        self.over = threading.Event()
+        self.statuses = []
+
+    def _call(self):
+        token = self.gateway.mint("alice")
+        connection = self.gateway.connect()
+        while not self.over.is_set():
+            answer = self.gateway.get("/who", token, connection=connection)
+            self.statuses.append(answer.status)
+        connection.close()
+
+    def __enter__(self):
+        self.pool = concurrent.futures.ThreadPoolExecutor(self.callers)
+        self.calls = [self.pool.submit(self._call) for _ in range(self.callers)]
+        self.wait_for(20)
+        return self
+
+    def wait_for(self, more):
+        """So many answers later."""
+        end = len(self.statuses) + more
+        wait_until(lambda: len(self.statuses) >= end or self._broken(), 30, "answers")
+
+    def _broken(self):
+        return [c for c in self.calls if c.done()]
+
+    def __exit__(self, *_):
+        self.over.set()
+        for call in self.calls:
+            call.result(60)
+        self.pool.shutdown()
+
+
+def new_login(one, bed):
+    """Closes what is idle in the pool by its lifetime, so that calls need new logins."""
+    before = len(logins(one))
+    wait_until(lambda: len(logins(one)) > before, 30, "a new login")
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("order", ["aws first", "database first"])
+def test_a_rotation_under_load_fails_no_request(served_by_secret, aws, bed, order):
+    """The pool renews its connections all the time, so logins happen at every moment."""
+    one = served_by_secret(pool={"max_lifetime_ms": 200, "max_connections": 4})
+    with Load(one, bed) as load:
+        new_login(one, bed)
+        if order == "aws first":
+            aws.put("prod/shop", document("second-Passw0rd"))
+            set_password(bed, "second-Passw0rd")
+        else:
+            rotate(aws, bed, "second-Passw0rd", pause=0.5)
+        source = f"sm/prod/shop#{aws.secret('prod/shop').at(CURRENT).id}"
+        wait_until(
+            lambda: [
+                r for r in logins(one) if (r["kind"], r["credential_source"]) == ("login", source)
+            ],
+            30,
+            "a login with the new password",
+        )
+        load.wait_for(50)
+    assert set(load.statuses) == {200}
+    events = logins(one)
+    refused = [r for r in events if r["kind"] != "login"]
+    assert {r["sqlstate"] for r in refused} <= {"28P01"}
+    assert refused
+    # One read at the start, one for all the refused logins, and no more than one a second after.
+    assert 2 <= read_versions(aws) <= 5
+    assert read_versions(aws, "AWSPENDING") <= 3
+
+
+def test_logins_refused_together_share_one_read(served_by_secret, aws, bed):
+    one = served_by_secret(pool={"max_connections": 8})
+    who(one)
+    rotate(aws, bed, "second-Passw0rd")
+    end_backends(bed)
+    token = one.mint("alice")
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: one.get("/who", token).status, range(32)))
+    assert set(answers) == {200}
+    assert aws.count("GetSecretValue") == 2
+
+
+def test_in_the_middle_of_a_rotation_the_pending_password_serves(served_by_secret, aws, bed):
+    one = served_by_secret()
+    who(one)
+    rotate(aws, bed, "second-Passw0rd", steps=("create", "set"))
+    end_backends(bed)
+    assert who(one)["login"] == USERS[0]
+    pending = aws.secret("prod/shop").at(PENDING).id
+    assert logins(one)[-1]["credential_source"] == f"sm/prod/shop#{pending}"
+    assert [a[1]["VersionStage"] for a in aws.actions] == [
+        "AWSCURRENT",
+        "AWSCURRENT",
+        "AWSPENDING",
+    ]
+    end_backends(bed)
+    who(one)  # and the next login begins with what served
+    assert aws.count("GetSecretValue") == 3
+    assert [r["kind"] for r in logins(one)].count("login_failure") == 1
+
+
+def test_users_may_alternate(served_by_secret, aws, bed):
+    one = served_by_secret()
+    assert who(one)["login"] == USERS[0]
+    rotate(aws, bed, "second-Passw0rd", user=USERS[1])
+    set_password(bed, "nobody-knows-1")  # the first user's password is gone at once
+    end_backends(bed)
+    answer = who(one)
+    assert answer["login"] == USERS[1]
+    event = [r for r in logins(one) if r["kind"] == "login"][-1]
+    assert (event["database_user"], event["backend_pid"]) == (USERS[1], answer["pid"])
+
+
+def test_the_secret_is_read_again_on_its_ttl(served_by_secret, aws, bed):
+    one = served_by_secret(vault={"ttl": 1})
+    who(one)
+    set_password(bed, "second-Passw0rd")
+    version = aws.put("prod/shop", document("second-Passw0rd")).at(CURRENT).id
+    wait_until(lambda: secrets_of(one)[0]["version"] == version, 20, "the new version")
+    end_backends(bed)
+    who(one)
+    assert [r["kind"] for r in logins(one)].count("login_failure") == 0
+    read = aws.count("GetSecretValue")
+    wait_until(lambda: aws.count("GetSecretValue") > read + 2, 20, "the next reads")
+
+
+def test_without_a_ttl_it_is_read_once(served_by_secret, aws, bed):
+    one = served_by_secret(vault={"ttl": 0, "neg_ttl": 0})
+    who(one)
+    assert secrets_of(one)[0]["next_read"] is None
+    assert aws.count("GetSecretValue") == 1
+
+
+@pytest.mark.parametrize(
+    "outage", [secrets_manager.THROTTLED, secrets_manager.BROKEN, secrets_manager.HANG_UP]
+)
+def test_an_outage_takes_no_login_away(served_by_secret, aws, bed, outage):
+    one = served_by_secret(vault={"ttl": 1})
+    who(one)
+    aws.outage = outage
+    wait_until(lambda: secrets_of(one)[0]["last_error"], 20, "the failure in the status")
+    end_backends(bed)
+    assert who(one)["login"] == USERS[0]
+    shown = secrets_of(one)[0]
+    assert shown["serves"] and shown["name"] == "prod/shop" and shown["vault"] == "sm"
+    ready = one.status("/status/ready")
+    assert ready.status == 200
+    assert ready.json["degraded"] and ready.json["warnings"][0]["reason"] == "secret"
+    aws.outage = None
+    wait_until(lambda: secrets_of(one)[0]["last_error"] is None, 60, "the end of the outage")
+    metrics = one.status("/metrics").body.decode()
+    assert 'sallyport_secret_reads_total{result="ok"} ' in metrics
+    assert 'sallyport_secret_age_seconds{vault="sm",secret="prod/shop",stage="AWSCURRENT"} ' in metrics
+
+
+def test_after_resurrect_ttl_the_value_is_gone(served_by_secret, aws, bed):
+    one = served_by_secret(vault={"ttl": 1, "resurrect_ttl": 1})
+    who(one)
+    aws.denied.add("GetSecretValue")
+    wait_until(lambda: not secrets_of(one)[0]["serves"], 20, "the end of the value")
+    end_backends(bed)
+    who(one, expect=503)
+    assert logins(one)[-1]["reason"] == "login_secret_unavailable"
+    aws.denied.clear()
+    wait_until(lambda: one.get("/who", one.mint("alice")).status == 200, 30, "logins again")
+
+
+def reload(gateway, event):
+    """Loads anew and waits for the outcome."""
+    before = sum(1 for line in gateway.log() if line["event"] == event)
+    gateway.process.send_signal(1)
+    wait_until(
+        lambda: sum(1 for line in gateway.log() if line["event"] == event) > before,
+        40,
+        event,
+    )
+
+
+@pytest.mark.parametrize(
+    "fault, reason",
+    [
+        (None, "ResourceNotFoundException: Secrets Manager can't find the specified secret."),
+        ("denied", "AccessDeniedException: User: "),
+        ("member", "has no member 'username'"),
+        ("text", "no JSON object"),
+        ("throttled", "ThrottlingException: Rate exceeded"),
+    ],
+)
+def test_a_wrong_reference_is_refused_and_the_old_one_serves(
+    served_by_secret, aws, bed, issuer, fault, reason
+):
+    one = served_by_secret()
+    who(one)
+    pids = pool_of(bed)
+    if fault == "denied":
+        aws.denied.add("GetSecretValue")
+    elif fault == "member":
+        aws.put("prod/other", {"user": "x"})
+    elif fault == "text":
+        aws.put("prod/other", "hunter2-in-plain")
+    elif fault == "throttled":
+        aws.outage = secrets_manager.THROTTLED
+    one.write_config(
+        configuration(
+            bed, issuer, {"endpoint_url": aws.url}, secret="{vault://sm/prod%2Fother}"
+        )
+    )
+    reload(one, "configuration_refused")
+    mistakes = [r for r in one.log() if r["event"] == "configuration" and r["level"] == "error"]
+    assert len(mistakes) == 1, mistakes
+    assert reason in mistakes[0]["text"] and "prod/other" in mistakes[0]["text"]
+    assert mistakes[0]["file"] == str(one.config_file) and mistakes[0]["line"] == 1
+    assert "hunter2" not in one.log_text()
+    who(one)
+    assert pids <= pool_of(bed)
+    change = [r for r in one.audit() if r["kind"] == "config_change"][-1]
+    assert change["applied"] is False and reason in change["detail"]
+    aws.denied.clear()
+    aws.outage = None
+    aws.put("prod/other", document("first-Passw0rd"))
+    reload(one, "configuration_loaded")  # what failed is asked anew at once
+    assert who(one)["login"] == USERS[0]
+    assert [s["name"] for s in secrets_of(one)] == ["prod/other"]
+
+
+def test_a_reload_waits_for_a_slow_secret_while_the_old_configuration_serves(
+    served_by_secret, aws, bed, issuer
+):
+    one = served_by_secret()
+    who(one)
+    aws.put("prod/slow", document("first-Passw0rd"))
+    go = threading.Event()
+    aws.before["GetSecretValue"] = lambda values: go.wait(30)
+    one.write_config(
+        configuration(bed, issuer, {"endpoint_url": aws.url}, secret="{vault://sm/prod%2Fslow}")
+    )
+    one.process.send_signal(1)
+    wait_until(lambda: aws.count("GetSecretValue") == 2, 20, "the question")
+    who(one)
+    assert [r["event"] for r in one.log()].count("configuration_loaded") == 0
+    go.set()
+    wait_until(
+        lambda: "configuration_loaded" in [r["event"] for r in one.log()], 20, "the load"
+    )
+    who(one)
+
+
+def test_a_rotated_value_at_a_reload_keeps_the_pool(served_by_secret, aws, bed):
+    one = served_by_secret(vault={"ttl": 0})
+    who(one)
+    pids = pool_of(bed)
+    rotate(aws, bed, "second-Passw0rd")
+    reload(one, "configuration_loaded")
+    who(one)
+    assert pids <= pool_of(bed)
+    assert aws.count("GetSecretValue") == 2  # without a ttl a reload reads anew
+    end_backends(bed)
+    who(one)
+    assert [r["kind"] for r in logins(one)].count("login_failure") == 0
+
+
+def test_a_start_without_the_secret_says_why(served_by_secret, aws):
+    aws.put("prod/shop", document("x"))
+    aws.denied.add("GetSecretValue")
+    one = served_by_secret(run=False)
+    one.launch()
+    assert one.process.wait(60) == 1
+    one.process = None
+    said = one.log_text()
+    assert f"{one.config_file}:1:" in said
+    assert "'secret': the secret 'prod/shop' of AWS: " in said
+    assert "AccessDeniedException: User: " in said
+
+
+def test_a_file_is_read_at_each_login(served_by_secret, bed, tmp_path):
+    file = tmp_path / "password"
+    file.write_text("first-Passw0rd\n")
+    one = served_by_secret(user=USERS[0], password=f"{{vault://file/%2F{str(file)[1:]}}}")
+    who(one)
+    assert logins(one)[-1]["credential_source"] == f"file/{file}"
+    set_password(bed, "second-Passw0rd")
+    file.write_text("second-Passw0rd\n")
+    end_backends(bed)
+    who(one)
+    assert [r["kind"] for r in logins(one)].count("login_failure") == 0
+    set_password(bed, "third-Passw0rd")
+    end_backends(bed)
+    late = threading.Timer(0.4, file.write_text, ["third-Passw0rd\n"])
+    late.start()  # a moment after the login was refused
+    who(one)
+    late.join()
+    assert [r["kind"] for r in logins(one)].count("login_failure") == 1

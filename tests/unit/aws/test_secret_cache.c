@@ -336,6 +336,30 @@ static void a_load_keeps_what_it_wants_and_no_more(void **state)
     assert_true(secret_cache_next(b->cache, &at, &s));
     assert_view(s.name, "bar");
     assert_false(secret_cache_next(b->cache, &at, &s));
+    struct secret_value v[SECRET_VERSIONS_MAX]; /* a login of before may still want it */
+    assert_int_equal(secret_cache_versions(b->cache, &shop, v), 1);
+    pass_ms(b, SECRET_LEAVE_MS + 1);
+    assert_int_equal(secret_cache_versions(b->cache, &shop, v), 0);
+    assert_int_equal(b->started, 2); /* and it was not read again */
+    serves(b, &bar, "v1", "bar");
+}
+
+static void what_a_load_wants_again_is_read_anew(void **state)
+{
+    struct bed *b = *state;
+
+    secret_cache_begin_load(b->cache);
+    begin(b, &shop, "v1", "one");
+    secret_cache_end_load(b->cache, true);
+    secret_cache_begin_load(b->cache);
+    secret_cache_end_load(b->cache, true);
+    secret_cache_begin_load(b->cache);
+    waits(b, &shop);
+    value(b, "v2", "two");
+    serves(b, &shop, "v2", "two");
+    secret_cache_end_load(b->cache, true);
+    pass_ms(b, SECRET_LEAVE_MS + 1);
+    serves(b, &shop, "v2", "two");
 }
 
 static void without_a_ttl_a_load_reads_anew(void **state)
@@ -440,6 +464,7 @@ int main(void)
         BED(without_a_ttl_nothing_is_read_again),
         BED(a_load_asks_anew_what_had_failed),
         BED(a_load_keeps_what_it_wants_and_no_more),
+        BED(what_a_load_wants_again_is_read_anew),
         BED(without_a_ttl_a_load_reads_anew),
         BED(the_status_tells_all_but_values),
         cmocka_unit_test(members_are_found_in_json),
