@@ -10,12 +10,10 @@ import pytest
 import served
 from bed.postgres import AccessKey, wait_until
 from doubles import secrets_manager
-from doubles.aws import Sts
 from doubles.secrets_manager import CURRENT, PENDING, SecretsManager
 
 USERS = ("app_secret", "app_secret_clone")
 WHO = "select session_user::text as login, pg_backend_pid() as pid"
-ROLE = "arn:aws:iam::123456789012:role/vault"
 
 
 @pytest.fixture(scope="module")
