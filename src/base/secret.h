@@ -16,14 +16,15 @@ void secret_wipe(void *data, size_t len);
 /* Equal or not, in a time that depends on the lengths alone. */
 bool secret_eq(struct view a, struct view b);
 
-/* A secret text of its own pages.  The zeroed struct is the absent secret. */
+/* A secret text in pages that hold nothing but secrets.  The zeroed struct is the absent one. */
 struct secret {
     char *data;
     size_t len;
     size_t mapped_bytes;
 };
 
-/* Copies the text into fresh locked pages; false when there is no memory.  End with secret_clear. */
+/* Copies the text into locked pages, a zero after it; false when there is no memory.  End with
+ * secret_clear.  Any thread. */
 bool secret_init(struct secret *s, struct view text);
 void secret_clear(struct secret *s);
 

@@ -117,6 +117,34 @@ static void views_parse_strictly(void **state)
     assert_false(view_is_utf8(VIEW("\xe2\x82")));
 }
 
+/* Of every size, in pages that some share: none sees another's bytes, none finds old ones. */
+static void many_secrets_share_pages(void **state)
+{
+    enum { SECRETS = 3000, LONGEST = 5000 };
+    static struct secret all[SECRETS];
+    static char text[LONGEST];
+    (void)state;
+
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < SECRETS; i++) {
+            size_t len = i * 7919 % LONGEST;
+            memset(text, 'a' + (int)((i + (size_t)round) % 26), len);
+            assert_true(secret_init(&all[i], view_of(text, len)));
+            assert_true(all[i].mapped_bytes > len);
+            for (size_t at = len; at < all[i].mapped_bytes; at++)
+                assert_int_equal(all[i].data[at], 0);
+        }
+        for (size_t i = 0; i < SECRETS; i++) {
+            memset(text, 'a' + (int)((i + (size_t)round) % 26), all[i].len);
+            assert_int_equal(all[i].len, i * 7919 % LONGEST);
+            assert_true(secret_eq(secret_view(&all[i]), view_of(text, all[i].len)));
+        }
+        for (size_t i = 0; i < SECRETS; i++)
+            secret_clear(&all[(i * 101) % SECRETS]);
+        assert_null(all[0].data);
+    }
+}
+
 static void secrets_compare_and_clear(void **state)
 {
     struct secret s;
@@ -172,6 +200,7 @@ int main(void)
         cmocka_unit_test(map_keeps_what_is_put),
         cmocka_unit_test(views_parse_strictly),
         cmocka_unit_test(secrets_compare_and_clear),
+        cmocka_unit_test(many_secrets_share_pages),
         cmocka_unit_test(times_are_written_in_utc),
         cmocka_unit_test(the_nearest_name_is_found),
         cmocka_unit_test(lists_unlink_twice_without_harm),
