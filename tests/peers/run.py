@@ -21,12 +21,14 @@ sys.path[:0] = [str(ROOT / "tests/wire"), str(ROOT / "tests"), str(HERE)]
 
 import framing  # noqa: E402
 import harness  # noqa: E402
+import moto_peer  # noqa: E402
 from bed import shop  # noqa: E402
 from bed.postgres import AccessKey, PostgresBed  # noqa: E402
 
 WORK = ROOT / "build-peers"
 INSTALL_SECONDS = 300
 AWSCLI = "awscli==1.38.0"
+MOTO = "moto[server]==5.2.5"
 NPM_PACKAGES = ("oauth2-mock-server@8.2.3", "oidc-provider@9.13.3")
 
 
@@ -89,6 +91,22 @@ def assert_same_token(key, user):
             assert ours == theirs, f"{user}:\n{ours}\n{theirs}"
             return
     raise AssertionError("the two never ran within one second")
+
+
+# -- moto: STS, Secrets Manager ------------------------------------------------------------------
+
+
+def with_moto(check):
+    def run():
+        program = WORK / "venv-moto/bin/moto_server"
+        if not program.exists():
+            install("/usr/bin/python3", "-m", "venv", "venv-moto")
+            python = str(WORK / "venv-moto/bin/python")
+            install(python, "-m", "pip", "install", "--quiet", MOTO)
+        check(program)
+
+    run.__doc__ = check.__doc__
+    return run
 
 
 # -- OpenID Connect issuers ---------------------------------------------------------------------
@@ -175,6 +193,8 @@ PEERS = {
     "nginx": same_requests("nginx"),
     "node": same_requests("node"),
     "aws-cli": aws_cli_token,
+    "moto-sts": with_moto(moto_peer.sts),
+    "moto-secrets-manager": with_moto(moto_peer.secrets_manager),
     "oauth2-mock-server": oauth2_mock_server,
     "oidc-provider": oidc_provider,
 }
