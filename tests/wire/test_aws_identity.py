@@ -375,3 +375,25 @@ def test_kong_reads_a_rewritten_credentials_file_never(gateway, aws, bed, tmp_pa
     wait_until(fresh_login, 30, "a login with the rewritten file's key")
     read_until(one, 200)
     assert one.log_text().count("aws_file_exposed") == 1
+
+
+@pytest.mark.parametrize("source", [container, instance, identity_center, process])
+def test_kong_logs_tokens_at_debug(gateway, aws, tmp_path, source):
+    double, environment, _ = source(aws, tmp_path)
+    one = gateway(environment=environment, node={"log_level": "debug"})
+    read_until(one, 200)
+    one.stop()
+    secrets = [s for m in double.minted for s in (m.secret_access_key, m.session_token)]
+    secrets += getattr(double, "sessions", [])  # of the instance's metadata
+    secrets += getattr(double, "tokens", [])  # of IAM Identity Center
+    secrets += [double.authorization] if getattr(double, "authorization", None) else []
+    for oidc in getattr(double, "beside", []):
+        assert len(oidc.created) == 1
+        secrets += [oidc.client[1], "the-refresh-token", oidc.created[0]["refreshToken"]]
+    assert len(secrets) >= 2
+    texts = [one.log_text()]
+    texts += [path.read_text(errors="replace") for path in one.audit_folder.rglob("*")]
+    assert any(double.minted[-1].access_key_id in text for text in texts)
+    for secret in secrets:
+        for form in (secret, urllib.parse.quote(secret, safe=""), json.dumps(secret)[1:-1]):
+            assert not any(form in text for text in texts)
