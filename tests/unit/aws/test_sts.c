@@ -11,7 +11,7 @@
 
 #define assert_view(v, text) assert_true(view_is((v), (text)))
 
-/* A service's own, a vault entity's, vault_aws_sts_endpoint_url, the environment's, the region's. */
+/* A service's own, a vault's, vault_aws_sts_endpoint_url, the environment's, the region's. */
 static void test_precedence_of_endpoints(void **state)
 {
     static const struct {
