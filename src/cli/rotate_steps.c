@@ -504,7 +504,7 @@ static void clear(struct work *w)
     rotate_db_close(w->session);
     for (size_t i = 0; i < COUNT_OF(all); i++)
         secret_clear(&all[i]->text);
-    arena_clear(&w->arena);
+    arena_clear_secure(&w->arena); /* unescaped passwords stand in it */
 }
 
 int rotate_steps(const struct rotate_options *o, const struct rotate_service *service,

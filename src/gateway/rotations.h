@@ -6,8 +6,8 @@
  *
  * The work is done by this program as a child (`sallyport rotate SECRET --if-older-than …`), so
  * that neither the loop nor a worker waits for the database or AWS, and the one who rotates by hand
- * and the one who does it by the clock are the same code.  The child looks at the secret's dates; here
- * stands only when to have it look: soon after the start by chance, then each twenty-fourth of
+ * and the one who does it by the clock are the same code.  The child looks at the secret's dates;
+ * here stands only when to have it look: soon after the start by chance, then each twenty-fourth of
  * `every`, an hour at most; after a failure by chance within 1, 2, 4 … 60 minutes.  Of several
  * nodes one rotates: the child's lock in the database sees to it.
  *

@@ -11,6 +11,7 @@ import pytest
 
 import harness
 from bed.postgres import AccessKey, PostgresBed, wait_until
+from doubles.aws import Sts
 from doubles.secrets_manager import (
     CURRENT,
     HANG_UP,
@@ -73,6 +74,7 @@ class World:
         self.master = self.double.secret("db/master").arn
         self.double.put("db/app", {**self.secret(self.user, FIRST), "masterarn": self.master})
         self.said = ""
+        self.endpoint = None  # of the environment: the double's
 
     def secret(self, user, password, **more):
         return {
@@ -112,7 +114,7 @@ class World:
             "PGHOST": "203.0.113.1",
             "PGSSLMODE": "disable",
             "PGOPTIONS": "-c nonsense=1",
-            **self.double.environment(),
+            **(self.double.environment() if self.endpoint is None else self.endpoint),
             **self.key.environment(),
         }
 
@@ -507,6 +509,32 @@ def test_of_two_at_once_one_rotates(world, strategy):
 
 
 # -- the configuration ---------------------------------------------------------------------------
+
+
+def test_the_vaults_role_region_and_endpoint_are_taken(world, tmp_path):
+    """vault_aws_…: the keys of the environment assume the role, whose session alone is known."""
+    sts = Sts()
+    sts.know(world.key.access_key_id, world.key.secret_access_key, world.key.session_token)
+    sts.on_mint = lambda s: world.double.know(
+        s.access_key_id, s.secret_access_key, s.session_token
+    )
+    world.double.known.clear()
+    conf = tmp_path / "sallyport.conf"
+    conf.write_text(
+        "vault_aws_region = eu-west-1\n"
+        f"vault_aws_endpoint_url = {world.double.url}\n"
+        "vault_aws_assume_role_arn = arn:aws:iam::123456789012:role/rotate\n"
+        f"vault_aws_sts_endpoint_url = {sts.url}\n"
+    )
+    try:
+        world.endpoint = {}
+        world.rotate("-c", str(conf))
+    finally:
+        sts.close()
+    assert [s.arn for s in sts.minted] == [
+        "arn:aws:sts::123456789012:assumed-role/rotate/KongVault"
+    ]
+    world.assert_rotated()
 
 
 def test_sanitizers_are_silent(world):
