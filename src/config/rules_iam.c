@@ -208,9 +208,10 @@ void rules_find_region(struct decoder *d, struct endpoint *e, const struct yaml_
         derived = view_str(variable);
     }
     if (derived.len == 0 || check_identifier(derived) != NULL)
-        decode_error(d, rules_node(mapping, "iam_auth"),
-                     "the AWS region cannot be told from the host name; write iam_auth: {region: "
-                     "…} or set AWS_REGION");
+        decode_warning(d, rules_node(mapping, "iam_auth"),
+                       "the AWS region cannot be told from the host name, and AWS_REGION is not "
+                       "set: the profile, ECS or the instance will be asked for it; or write "
+                       "iam_auth: {region: …}");
     else
         e->iam_auth.region = arena_copy(d->arena, derived);
 }

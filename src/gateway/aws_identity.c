@@ -8,6 +8,12 @@
 
 enum { KONG_TEXT_BYTES = 256, NS_PER_MS = 1000000, TAGS_MAX = 50, ENDPOINT_MAX_BYTES = 64 * 1024 };
 
+static const struct fault aws_identity_no_region = {
+    "aws_region_unknown",
+    "the AWS region is not known: neither host name, setting, environment nor profile says it, and "
+    "neither ECS nor the instance's metadata; write iam_auth: {region: …}",
+    NULL, 503};
+
 /* ---- Requests ---- */
 
 /* What a request points at. */
@@ -17,6 +23,15 @@ struct session_asked {
     struct sts_tag tags[TAGS_MAX];
     struct arena arena; /* of the endpoint */
 };
+
+struct view aws_identity_region(const struct control *c, const struct endpoint *e)
+{
+    if (e->iam_auth.region.len > 0)
+        return e->iam_auth.region;
+    /* A hint is another service's region. */
+    return c->chain != NULL && c->aws_discovers ? view_str(chain_region(c->chain))
+                                                : (struct view){NULL, 0};
+}
 
 static void fill_tags(struct session_asked *a, const struct iam_auth *iam,
                       const struct db_session_identity *session)
@@ -74,8 +89,8 @@ static err ask(const struct control *c, const struct endpoint *e,
     arena_init(&a->arena, 512, ENDPOINT_MAX_BYTES);
     fill_tags(a, iam, session);
     fill_caller(&a->request, iam, session);
-    return sts_endpoint_choose(&iam->sts_endpoint_url, 1, iam->region, &plan->sts_place, &a->arena,
-                               &a->endpoint);
+    return sts_endpoint_choose(&iam->sts_endpoint_url, 1, aws_identity_region(c, e),
+                               &plan->sts_place, &a->arena, &a->endpoint);
 }
 
 static bool assumes_role(const struct endpoint *e)
@@ -93,7 +108,7 @@ static void pin(struct control *c, const struct endpoint *e)
     struct session_asked a;
 
     if (!assumes_role(e) || e->iam_auth.web_identity == WEB_IDENTITY_CALLER ||
-        (per_caller && e->iam_auth.assume_role_arn.count < 2))
+        aws_identity_region(c, e).len == 0 || (per_caller && e->iam_auth.assume_role_arn.count < 2))
         return;
     err why = ask(c, e, NULL, &a);
     if (per_caller) {
@@ -152,9 +167,12 @@ static void tick(struct control *c)
     int64_t next_ms = chain_tick(c->chain);
     if (c->sessions != NULL) {
         chain_status(c->chain, &status);
-        if (status.refreshed_us != c->aws_pinned_us)
-            pin_sessions(c); /* a plan made anew may lead to another endpoint */
+        bool region_known = chain_region(c->chain)[0] != '\0';
+        /* A plan made anew, or a region found, may lead to another endpoint. */
+        if (status.refreshed_us != c->aws_pinned_us || region_known != c->aws_region_known)
+            pin_sessions(c);
         c->aws_pinned_us = status.refreshed_us;
+        c->aws_region_known = region_known;
         int64_t sessions_ms = aws_sessions_tick(c->sessions);
         if (sessions_ms < next_ms)
             next_ms = sessions_ms;
@@ -182,17 +200,32 @@ void aws_identity_init(struct control *c)
     c->credentials_error = fail(&aws_credentials_waiting);
 }
 
-/* The first service that logs in by IAM; NULL when there is none. */
-static const struct endpoint *iam_endpoint(const struct snapshot *s)
+/* What the services that log in by IAM have in common, so far as it concerns the chain. */
+struct iam_wants {
+    const struct endpoint *first; /* NULL: none logs in by IAM */
+    bool lacks_region;            /* one of them names no region, nor does its host */
+};
+
+static void add_wants(struct iam_wants *w, const struct endpoint *e)
 {
+    if (!e->iam_auth.enabled)
+        return;
+    if (w->first == NULL)
+        w->first = e;
+    w->lacks_region |= e->iam_auth.region.len == 0;
+}
+
+static struct iam_wants wants_of(const struct snapshot *s)
+{
+    struct iam_wants w = {NULL, false};
+
     for (size_t i = 0; i < s->entities.service_count; i++) {
         const struct service *service = &s->entities.services[i];
-        if (service->primary.iam_auth.enabled)
-            return &service->primary;
-        if (service->has_read && service->read.iam_auth.enabled)
-            return &service->read;
+        add_wants(&w, &service->primary);
+        if (service->has_read)
+            add_wants(&w, &service->read);
     }
-    return NULL;
+    return w;
 }
 
 static void say_of_kong(const struct control *c)
@@ -213,10 +246,11 @@ static void begin(struct control *c, struct view region_hint)
         .clock = &system_clock,
         .lookup = getenv,
         .region_hint = region_hint,
-        .discover_region = true, /* where there is no hint either */
+        .discover_region = region_hint.len == 0,
         .wake = wake,
         .wake_arg = c,
     };
+    c->aws_discovers = options.discover_region;
     c->credentials_error = chain_new(&options, &c->chain);
     if (failed(c->credentials_error))
         return;
@@ -235,19 +269,19 @@ static void begin(struct control *c, struct view region_hint)
 
 void aws_identity_wanted(struct control *c)
 {
-    const struct endpoint *e = iam_endpoint(c->snapshot);
+    const struct iam_wants w = wants_of(c->snapshot);
 
-    if (e != NULL && c->chain == NULL)
-        begin(c, e->iam_auth.region);
+    if (w.first != NULL && c->chain == NULL)
+        begin(c, w.lacks_region ? (struct view){NULL, 0} : w.first->iam_auth.region);
     if (c->sessions != NULL)
         pin_sessions(c);
     tick(c);
 }
 
-err aws_identity_need(struct control *c, struct view region_hint)
+err aws_identity_need(struct control *c)
 {
     if (c->chain == NULL) {
-        begin(c, region_hint);
+        begin(c, (struct view){NULL, 0}); /* which services there will be is not known yet */
         if (c->sessions != NULL)
             arm(c, time_monotonic_ns() / NS_PER_MS);
     }
@@ -307,6 +341,9 @@ enum aws_ready aws_identity_for(struct control *c, const struct endpoint *e,
     *why = c->credentials_error;
     if (c->chain == NULL || c->sessions == NULL || c->stopping)
         return AWS_FAILED;
+    *why = fail(&aws_identity_no_region);
+    if (aws_identity_region(c, e).len == 0)
+        return chain_region_awaited(c->chain) ? AWS_WAIT : AWS_FAILED;
     *why = fail(&aws_session_bad_request);
     if (e->iam_auth.per_caller && session == NULL)
         return AWS_FAILED;

@@ -16,12 +16,16 @@ void aws_identity_init(struct control *c);
 /* After a configuration was taken: begins when it has a service with iam_auth. */
 void aws_identity_wanted(struct control *c);
 /* Before it asks c->chain or c->sessions for something of its own (secrets): makes them. */
-err aws_identity_need(struct control *c, struct view region_hint) MUST_USE;
+err aws_identity_need(struct control *c) MUST_USE;
 /* After a question to c->sessions. */
 void aws_identity_asked(struct control *c);
 /* True while the first attempt is under way: a login by IAM could only fail, so it waits.  Once it
  * has failed, logins go on and fail with its reason. */
 bool aws_identity_is_awaited(const struct control *c);
+
+/* The region that logins to the endpoint are signed for: its own, else that of the environment, the
+ * profile, ECS or the instance; absent while it is not known.  Valid until the chain's next tick. */
+struct view aws_identity_region(const struct control *c, const struct endpoint *e);
 
 /*
  * What signs a login to the endpoint (one with iam_auth): the chain's credentials, or those of the

@@ -54,6 +54,8 @@ struct control {
     struct credential_provider *credentials; /* the chain's */
     struct aws_sessions *sessions;           /* with the chain, but ends before the fetcher */
     int64_t aws_due_ms;                      /* of the timer */
+    bool aws_discovers;                      /* the chain was begun without any service's region */
+    bool aws_region_known;                   /* it had a region when sessions were pinned */
     int64_t aws_pinned_us;                   /* the chain's credentials when sessions were pinned */
     err credentials_error;                   /* without a chain: why */
     struct secrets secrets;

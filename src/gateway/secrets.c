@@ -58,7 +58,7 @@ static enum aws_ready signer(void *arg, const struct secret_origin *origin,
     struct control *c = arg;
 
     *detail = "";
-    *why = aws_identity_need(c, origin->region);
+    *why = aws_identity_need(c);
     if (failed(*why))
         return AWS_FAILED;
     enum aws_ready ready = secret_signer_for(c->chain, c->sessions, origin, out, why, detail);

@@ -56,7 +56,7 @@ static err mint_token(struct upstream_login *ul, const struct broker *b, struct 
         .host = host,
         .port = e->port,
         .user = e->user,
-        .region = e->iam_auth.region,
+        .region = aws_identity_region(c, e),
         .credentials = credentials,
         .now_us = now_us,
     };

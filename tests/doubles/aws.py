@@ -152,7 +152,7 @@ class InstanceMetadata(Double):
     """EC2's instance metadata service, version 2 only ("Use the Instance Metadata Service")."""
 
     role = "shop-instance"
-    region = "eu-south-2"
+    region = "eu-south-2"  # as placement/region says it; "": it says none
 
     def __init__(self, on_mint=None):
         super().__init__(on_mint)
@@ -174,7 +174,7 @@ class InstanceMetadata(Double):
         if request.headers.get("x-aws-ec2-metadata-token") not in self.sessions:
             return reply_text("", 401)
         if (request.method, request.path) == ("GET", "/latest/meta-data/placement/region"):
-            return reply_text(self.region)
+            return reply_text(self.region, 200 if self.region else 404)
         folder = "/latest/meta-data/iam/security-credentials/"
         if request.method != "GET" or not request.path.startswith(folder):
             return reply_text("", 404)

@@ -9,8 +9,10 @@ import urllib.parse
 
 import harness
 import pytest
+import served
 
-from bed.postgres import AccessKey, wait_until
+from bed import shop
+from bed.postgres import AccessKey, PostgresBed, wait_until
 from doubles.aws import Container, InstanceMetadata, Reply, Sts
 from doubles.sso import Oidc, Portal
 
@@ -397,3 +399,34 @@ def test_kong_logs_tokens_at_debug(gateway, aws, tmp_path, source):
     for secret in secrets:
         for form in (secret, urllib.parse.quote(secret, safe=""), json.dumps(secret)[1:-1]):
             assert not any(form in text for text in texts)
+
+
+def test_a_region_that_nothing_says_is_asked_of_the_instance_again_and_again(bed, issuer, aws):
+    double = aws(InstanceMetadata)
+    double.region = ""
+    with PostgresBed(hostname="db.internal.example") as own:
+        shop.set_up(own, harness.binary())
+        service = served.service(own, [served.route("one", "select 1 as one")])
+        service["iam_auth"] = {"hostname": own.hostname}
+        text = served.config(own, issuer, [service], ca=bed.ca)
+        one = harness.Sallyport(own, issuer, config=text, environment=double.environment())
+        try:
+            one.start()
+            token = one.mint("alice")
+            assert one.get("/one", token).status == 503
+            shown = one.status("/status").json["services"][0]["last_error"]
+            assert "the AWS region is not known" in shown
+            double.region = own.region
+
+            def served_now():
+                session = double.minted[-1]
+                own.set_keys(
+                    [AccessKey(session.access_key_id, session.secret_access_key,
+                               session.session_token)]
+                )
+                return one.get("/one", token).status == 200
+
+            wait_until(served_now, 60, "the region")
+            assert logins(one)[-1]["credential_source"] == "instance_metadata"
+        finally:
+            one.close()
