@@ -23,8 +23,9 @@ void aws_identity_asked(struct control *c);
  * has failed, logins go on and fail with its reason. */
 bool aws_identity_is_awaited(const struct control *c);
 
-/* The region that logins to the endpoint are signed for: its own, else that of the environment, the
- * profile, ECS or the instance; absent while it is not known.  Valid until the chain's next tick. */
+/* The region that logins to the endpoint are signed for: its own, else that of the environment,
+ * the profile, ECS or the instance; absent while it is not known.  Valid until the chain's next
+ * tick. */
 struct view aws_identity_region(const struct control *c, const struct endpoint *e);
 
 /*

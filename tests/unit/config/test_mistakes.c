@@ -123,8 +123,8 @@ static const struct {
     {DB("url: 'postgres://u@h/d', iam_auth: yes"),
      "3:48 error: 'iam_auth' must be a mapping of fields, or true or false\n"},
     {DB("url: 'postgres://u@h/d', iam_auth: true"),
-     "3:48 warning: the AWS region cannot be told from the host name, and AWS_REGION is not set: the "
-     "profile, ECS or the instance will be asked for it; or write iam_auth: {region: …}\n"},
+     "3:48 warning: the AWS region cannot be told from the host name, and AWS_REGION is not set: "
+     "the profile, ECS or the instance will be asked for it; or write iam_auth: {region: …}\n"},
     {DB("url: 'postgres://u@h/d', sslmode: require, iam_auth: {region: r}"),
      "3:47 error: iam_auth needs sslmode verify-full: the token must not reach another server\n"},
     {DB("url: 'postgres://u@h/d', iam_auth: {region: r}, password: '{vault://env/PW}'"),
