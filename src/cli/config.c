@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "cli/cli.h"
+#include "cli/config_db.h"
 #include "cli/node.h"
 #include "config/config.h"
 #include "config/node_text.h"
@@ -18,7 +19,12 @@ static const char usage[] =
     "                                               where each comes from\n"
     "       sallyport config schema yaml|conf       prints the fields, as roff for the manual\n"
     "\n"
-    "exit: 0, or 1 when the file has mistakes\n";
+    "       sallyport config db_import FILE [-c FILE]   makes the database hold what the file says\n"
+    "       sallyport config db_export FILE [-c FILE]   writes what the database holds; - to the\n"
+    "                                                   standard output\n"
+    "       sallyport config diff FILE [-c FILE]        prints what an import would change\n"
+    "\n"
+    "exit: 0, or 1 when the file has mistakes; of diff: 2 when an import would change something\n";
 
 enum { ARENA_BLOCK_BYTES = 64 << 10, ARENA_MAX_BYTES = 1 << 30, MANUAL_MAX_BYTES = 1 << 20 };
 
@@ -137,10 +143,13 @@ static int run(int argc, char **argv)
         return parse(argv[2]);
     if (argc == 3 && strcmp(argv[1], "schema") == 0)
         return schema(argv[2]);
+    if (argc >= 2 && config_db_is(argv[1]))
+        return config_db(argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], "show") == 0)
         return run_show(argc - 1, argv + 1);
     fputs(usage, stderr);
     return 1;
 }
 
-const struct command command_config = {"config", "shows the node's properties, parses a file", run};
+const struct command command_config = {
+    "config", "shows properties, parses a file, imports, exports and compares with a database", run};

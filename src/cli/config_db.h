@@ -1,0 +1,13 @@
+/* sallyport config db_import, db_export, diff: files and the configuration in PostgreSQL. */
+#ifndef SALLYPORT_CLI_CONFIG_DB_H
+#define SALLYPORT_CLI_CONFIG_DB_H
+
+#include <stdbool.h>
+
+/* Whether the word is one of the three. */
+bool config_db_is(const char *action);
+
+/* argv[0] is the action; returns the exit code. */
+int config_db(int argc, char **argv);
+
+#endif

@@ -1,0 +1,99 @@
+/*
+ * A configuration as rows: between sallyport.yaml and the store's tables.
+ *
+ * A document holds entities as they were written, references to secrets unresolved, defaults left
+ * out.  Whether they make sense says the schema alone: a file is checked before it becomes a
+ * document, and what stands in the tables is checked whenever it is loaded.
+ *
+ * Views and arrays live in the arena that the function was given.
+ */
+#ifndef SALLYPORT_STORE_DOCUMENT_H
+#define SALLYPORT_STORE_DOCUMENT_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/diag.h"
+#include "config/config.h"
+#include "store/store.h"
+
+enum store_kind {
+    STORE_VAULT,
+    STORE_ISSUER,
+    STORE_SERVICE,
+    STORE_ROUTE,
+    STORE_ROLE,
+    STORE_KINDS,
+};
+
+/* "vault", "issuer", …: as the schema's records are called. */
+const char *store_kind_name(enum store_kind kind);
+
+struct store_entity {
+    struct view id;      /* absent: the file gives none */
+    struct view name;    /* of a vault its prefix */
+    struct view service; /* of a route: its service's name */
+    struct strings tags;
+    bool has_tags;       /* written, perhaps as an empty list */
+    int64_t created_at;  /* -1: not said */
+    int64_t updated_at;
+    struct view definition; /* JSON: all other fields */
+};
+
+struct store_document {
+    struct store_entity *entities[STORE_KINDS]; /* in the file's order */
+    size_t counts[STORE_KINDS];
+};
+
+enum { DOCUMENT_MAX_BYTES = 256 << 20 };
+
+/*
+ * The file's text, which entities_parse has found good.  Relative paths are taken from the folder,
+ * an absolute one, for nodes have another.  Faults: config_invalid, fault_out_of_memory.
+ */
+err document_from_yaml(struct arena *arena, struct view file_name, struct view folder,
+                       struct view text, struct store_document *out,
+                       struct diagnostics *d) MUST_USE;
+
+/* The document as sallyport.yaml; ask buf_failed.  False when a definition is no JSON object. */
+bool document_to_yaml(const struct store_document *document, struct buf *out) MUST_USE;
+
+/* What the tables hold, in one snapshot; *revision counts imports. */
+err document_read(struct store *s, struct arena *arena, struct store_document *out,
+                  int64_t *revision, struct store_why *why) MUST_USE;
+
+/* ---- Changes ---- */
+
+enum store_change_kind { STORE_CREATE, STORE_UPDATE, STORE_DELETE };
+
+struct store_change {
+    enum store_change_kind change;
+    enum store_kind kind;
+    const struct store_entity *entity; /* as it shall be; NULL of STORE_DELETE */
+    struct view id;                    /* of the row */
+    const struct store_entity *row;    /* as it is; NULL of STORE_CREATE */
+    struct view fields;                /* of STORE_UPDATE: what differs, "name, statement" */
+};
+
+struct store_changes {
+    struct store_change *items;
+    size_t count;
+    bool role_order; /* roles that stay stand in another order */
+};
+
+/*
+ * What makes `to` of `from`.  An entity is the same one when its id is, or its name where `to` gives
+ * no id.  Times and ids that `to` does not say are no difference, nor is the order of members.
+ */
+err document_compare(struct arena *arena, const struct store_document *from,
+                     const struct store_document *to, struct store_changes *out) MUST_USE;
+
+/*
+ * Makes the tables hold `to`, in one transaction that is committed only when what then stands there
+ * reads back as a valid configuration; nodes are told at its commit.  config_invalid, with the
+ * mistakes in d, when it does not read back; whatever fails, nothing has changed.
+ */
+err document_import(struct store *s, struct arena *arena, const struct store_document *to,
+                    const struct config_host *host, int64_t now_s, struct store_changes *out,
+                    struct diagnostics *d, struct store_why *why) MUST_USE;
+
+#endif

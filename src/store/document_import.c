@@ -1,0 +1,348 @@
+/* The tables' side of a document. */
+#include <stdio.h>
+
+#include "base/map.h"
+#include "json/json.h"
+#include "store/document.h"
+#include "store/migrations.h"
+
+enum { BLOCK_BYTES = 64 << 10, MAX_BYTES = 512 << 20 };
+
+/* ---- Reading ---- */
+
+#define COLUMNS(name)                                                                              \
+    "select t.id::text, t." name ", array_to_json(t.tags)::text, t.created_at, t.updated_at,"      \
+    " t.definition::text"
+
+static const char *const readers[STORE_KINDS] = {
+    [STORE_VAULT] = COLUMNS("prefix") ", null from sallyport_vaults t order by t.ordinal, t.prefix",
+    [STORE_ISSUER] = COLUMNS("name") ", null from sallyport_issuers t order by t.ordinal, t.name",
+    [STORE_SERVICE] = COLUMNS("name") ", null from sallyport_services t order by t.ordinal, t.name",
+    [STORE_ROUTE] = COLUMNS("name") ", s.name from sallyport_routes t join sallyport_services s"
+                                    " on s.id = t.service_id order by s.ordinal, t.ordinal, t.name",
+    [STORE_ROLE] = COLUMNS("name") ", null from sallyport_roles t order by t.ordinal, t.name"};
+
+static struct view copy(struct arena *arena, struct view v)
+{
+    return v.data != NULL ? arena_copy(arena, v) : v;
+}
+
+static bool read_tags(struct arena *arena, struct view text, struct store_entity *e)
+{
+    const struct json_value *list;
+    size_t n = 0;
+
+    if (failed(json_parse(arena, text, NULL, &list, NULL)) || list->type != JSON_ARRAY)
+        return false;
+    struct view *items = ARENA_ARRAY(arena, list->count + 1, struct view);
+    if (items == NULL)
+        return false;
+    JSON_EACH(item, list)
+        items[n++] = copy(arena, item->text);
+    e->tags = (struct strings){items, n};
+    e->has_tags = true;
+    return true;
+}
+
+static int64_t number(struct view v)
+{
+    uint64_t n = 0;
+    return view_to_u64(v, INT64_MAX, &n) ? (int64_t)n : -1;
+}
+
+static err take_row(const struct store_rows *rows, size_t row, struct arena *arena,
+                    struct store_entity *e)
+{
+    *e = (struct store_entity){
+        .id = copy(arena, store_cell(rows, row, 0)),
+        .name = copy(arena, store_cell(rows, row, 1)),
+        .created_at = number(store_cell(rows, row, 3)),
+        .updated_at = number(store_cell(rows, row, 4)),
+        .definition = copy(arena, store_cell(rows, row, 5)),
+        .service = copy(arena, store_cell(rows, row, 6)),
+    };
+    bool whole = e->id.data != NULL && e->name.data != NULL && e->definition.data != NULL &&
+                 read_tags(arena, copy(arena, store_cell(rows, row, 2)), e);
+    return whole ? OK : fail(&fault_out_of_memory);
+}
+
+static err read_kind(struct store *s, struct arena *arena, enum store_kind kind,
+                     struct store_document *out, struct store_why *why)
+{
+    struct store_rows rows;
+    err e = OK;
+
+    TRY(store_run(s, readers[kind], NULL, 0, &rows, why));
+    out->entities[kind] = ARENA_ARRAY(arena, rows.count + 1, struct store_entity);
+    if (out->entities[kind] == NULL)
+        e = fail(&fault_out_of_memory);
+    for (size_t i = 0; !failed(e) && i < rows.count; i++)
+        e = take_row(&rows, i, arena, &out->entities[kind][i]);
+    out->counts[kind] = failed(e) ? 0 : rows.count;
+    store_rows_clear(&rows);
+    return e;
+}
+
+static err read_all(struct store *s, struct arena *arena, struct store_document *out,
+                    int64_t *revision, struct store_why *why)
+{
+    struct store_rows rows;
+
+    TRY(store_run(s, "select coalesce(max(revision), 0) from sallyport_revisions", NULL, 0, &rows,
+                  why));
+    *revision = number(store_cell(&rows, 0, 0));
+    store_rows_clear(&rows);
+    for (size_t kind = 0; kind < STORE_KINDS; kind++)
+        TRY(read_kind(s, arena, kind, out, why));
+    return OK;
+}
+
+static err check_usable(struct store *s, struct store_why *why)
+{
+    struct migrations_status status;
+
+    TRY(migrations_read(s, &status, why));
+    return migrations_usable(&status, why);
+}
+
+err document_read(struct store *s, struct arena *arena, struct store_document *out,
+                  int64_t *revision, struct store_why *why)
+{
+    *out = (struct store_document){{NULL}, {0}};
+    TRY(store_script(s, "begin isolation level repeatable read read only", why));
+    err e = check_usable(s, why);
+    if (!failed(e))
+        e = read_all(s, arena, out, revision, why);
+    if (!is_fault(e, &store_lost))
+        store_rollback(s);
+    return e;
+}
+
+/* ---- Writing ---- */
+
+/* Each takes all rows at once, as JSON. */
+#define ROWS                                                                                       \
+    "json_to_recordset($1::json) as x(id uuid, name text, tags json, created_at bigint,"           \
+    " updated_at bigint, service text, definition json)"
+#define TAGS "array(select json_array_elements_text(x.tags))"
+#define OWNER "(select s.id from sallyport_services s where s.name = x.service)"
+
+#define INSERT(table, name)                                                                        \
+    "insert into " table " (id, " name ", tags, created_at, updated_at, ordinal, definition)"      \
+    " select x.id, x.name, " TAGS ", x.created_at, x.updated_at, 0, x.definition from " ROWS
+#define UPDATE(table, name, more)                                                                  \
+    "update " table " t set " name " = x.name, tags = " TAGS ", created_at = x.created_at,"        \
+    " updated_at = x.updated_at, definition = x.definition" more " from " ROWS " where t.id = x.id"
+#define DELETE(table)                                                                              \
+    "delete from " table " t using json_to_recordset($1::json) as x(id uuid) where t.id = x.id"
+#define ORDER(table)                                                                               \
+    "update " table " t set ordinal = x.ordinal"                                                   \
+    " from json_to_recordset($1::json) as x(id uuid, ordinal integer)"                             \
+    " where t.id = x.id and t.ordinal <> x.ordinal"
+
+struct statements {
+    const char *insert;
+    const char *update;
+    const char *remove;
+    const char *order;
+};
+
+static const struct statements statements[STORE_KINDS] = {
+    [STORE_VAULT] = {INSERT("sallyport_vaults", "prefix"),
+                     UPDATE("sallyport_vaults", "prefix", ""), DELETE("sallyport_vaults"),
+                     ORDER("sallyport_vaults")},
+    [STORE_ISSUER] = {INSERT("sallyport_issuers", "name"),
+                      UPDATE("sallyport_issuers", "name", ""), DELETE("sallyport_issuers"),
+                      ORDER("sallyport_issuers")},
+    [STORE_SERVICE] = {INSERT("sallyport_services", "name"),
+                       UPDATE("sallyport_services", "name", ""), DELETE("sallyport_services"),
+                       ORDER("sallyport_services")},
+    [STORE_ROUTE] = {"insert into sallyport_routes (id, name, service_id, tags, created_at,"
+                     " updated_at, ordinal, definition) select x.id, x.name, " OWNER ", " TAGS ","
+                     " x.created_at, x.updated_at, 0, x.definition from " ROWS,
+                     UPDATE("sallyport_routes", "name", ", service_id = " OWNER),
+                     DELETE("sallyport_routes"), ORDER("sallyport_routes")},
+    [STORE_ROLE] = {INSERT("sallyport_roles", "name"), UPDATE("sallyport_roles", "name", ""),
+                    DELETE("sallyport_roles"), ORDER("sallyport_roles")},
+};
+
+/* What a role names, in lax mode: one value as good as a list of one. */
+#define LINK(table, column, path, target)                                                          \
+    "delete from " table "; insert into " table " (role_id, " column ") select distinct r.id, t.id" \
+    " from sallyport_roles r cross join lateral jsonb_path_query(r.definition::jsonb, 'lax " path  \
+    "') v join " target " t on t.name = v #>> '{}';"
+
+static const char links[] =
+    LINK("sallyport_role_services", "service_id", "$.services[*]", "sallyport_services")
+    LINK("sallyport_role_routes", "route_id", "$.allow[*].routes[*]", "sallyport_routes")
+    LINK("sallyport_role_issuers", "issuer_id", "$.when.issuer[*]", "sallyport_issuers")
+    "set constraints all immediate;";
+
+struct importer {
+    struct store *s;
+    struct arena *arena;
+    const struct store_document *to;
+    const struct store_changes *changes;
+    int64_t now_s;
+    struct store_why *why;
+    struct buf rows;
+};
+
+static void add_row_start(struct importer *x, struct view id)
+{
+    buf_add_char(&x->rows, x->rows.len > 0 ? ',' : '[');
+    buf_add_str(&x->rows, "{\"id\":");
+    json_add_string(&x->rows, id);
+}
+
+static void add_times(struct importer *x, const struct store_change *c)
+{
+    const struct store_entity *e = c->entity;
+    int64_t before = c->row != NULL ? c->row->created_at : x->now_s;
+    int64_t created = e->created_at >= 0 ? e->created_at : before;
+    int64_t updated = e->updated_at >= 0 ? e->updated_at : x->now_s;
+
+    buf_printf(&x->rows, ",\"created_at\":%lld,\"updated_at\":%lld", (long long)created,
+               (long long)updated);
+}
+
+static void add_row(struct importer *x, const struct store_change *c)
+{
+    const struct store_entity *e = c->entity;
+
+    add_row_start(x, c->id);
+    if (c->change != STORE_DELETE) {
+        buf_add_str(&x->rows, ",\"name\":");
+        json_add_string(&x->rows, e->name);
+        buf_add_str(&x->rows, ",\"tags\":[");
+        for (size_t i = 0; i < e->tags.count; i++) {
+            buf_add_str(&x->rows, i > 0 ? "," : "");
+            json_add_string(&x->rows, e->tags.items[i]);
+        }
+        buf_add_char(&x->rows, ']');
+        add_times(x, c);
+        if (e->service.len > 0) {
+            buf_add_str(&x->rows, ",\"service\":");
+            json_add_string(&x->rows, e->service);
+        }
+        buf_add_str(&x->rows, ",\"definition\":");
+        buf_add_view(&x->rows, e->definition);
+    }
+    buf_add_char(&x->rows, '}');
+}
+
+static err run_rows(struct importer *x, const char *sql)
+{
+    if (x->rows.len == 0)
+        return OK;
+    buf_add_char(&x->rows, ']');
+    buf_add_char(&x->rows, '\0');
+    if (buf_failed(&x->rows))
+        return fail(&fault_too_large);
+    struct view rows = view_upto(buf_view(&x->rows), x->rows.len - 1);
+    return store_run(x->s, sql, &rows, 1, NULL, x->why);
+}
+
+static err apply(struct importer *x, enum store_kind kind, enum store_change_kind change,
+                 const char *sql)
+{
+    buf_reset(&x->rows);
+    for (size_t i = 0; i < x->changes->count; i++) {
+        const struct store_change *c = &x->changes->items[i];
+        if (c->kind == kind && c->change == change)
+            add_row(x, c);
+    }
+    return run_rows(x, sql);
+}
+
+/* By name: all rows bear their new ones by now. */
+static err put_in_order(struct importer *x, enum store_kind kind)
+{
+    struct store_document now = {{NULL}, {0}};
+
+    TRY(read_kind(x->s, x->arena, kind, &now, x->why));
+    struct map places;
+    map_init(&places);
+    err e = OK;
+    for (size_t i = 0; i < x->to->counts[kind] && !failed(e); i++) {
+        if (!map_put(&places, x->to->entities[kind][i].name, &x->to->entities[kind][i]))
+            e = fail(&fault_out_of_memory);
+    }
+    buf_reset(&x->rows);
+    for (size_t i = 0; i < now.counts[kind]; i++) {
+        const struct store_entity *to = map_get(&places, now.entities[kind][i].name);
+        if (to == NULL)
+            continue;
+        add_row_start(x, now.entities[kind][i].id);
+        buf_printf(&x->rows, ",\"ordinal\":%zu}", (size_t)(to - x->to->entities[kind]));
+    }
+    map_clear(&places);
+    return failed(e) ? e : run_rows(x, statements[kind].order);
+}
+
+static err write_all(struct importer *x)
+{
+    for (size_t kind = STORE_KINDS; kind-- > 0;)
+        TRY(apply(x, kind, STORE_DELETE, statements[kind].remove));
+    for (size_t kind = 0; kind < STORE_KINDS; kind++) {
+        TRY(apply(x, kind, STORE_UPDATE, statements[kind].update));
+        TRY(apply(x, kind, STORE_CREATE, statements[kind].insert));
+        TRY(put_in_order(x, kind));
+    }
+    TRY(store_script(x->s, links, x->why));
+    return store_script(x->s, "insert into sallyport_revisions default values", x->why);
+}
+
+/* What nodes will read must be a configuration, whatever way it came here. */
+static err read_back(struct importer *x, const struct config_host *host, struct diagnostics *d)
+{
+    struct store_document stored = {{NULL}, {0}};
+    struct entities entities;
+    int64_t revision;
+    struct buf text;
+
+    TRY(read_all(x->s, x->arena, &stored, &revision, x->why));
+    buf_init(&text, DOCUMENT_MAX_BYTES);
+    err e = fail(&config_invalid);
+    if (document_to_yaml(&stored, &text) && !buf_failed(&text))
+        e = entities_parse(x->arena, "the store", buf_view(&text), host, &entities, d);
+    buf_clear(&text);
+    return e;
+}
+
+static err import(struct importer *x, const struct config_host *host, struct store_changes *out,
+                  struct diagnostics *d)
+{
+    struct store_document from = {{NULL}, {0}};
+    int64_t revision;
+
+    TRY(check_usable(x->s, x->why));
+    TRY(read_all(x->s, x->arena, &from, &revision, x->why));
+    TRY(document_compare(x->arena, &from, x->to, out));
+    if (out->count == 0 && !out->role_order)
+        return OK;
+    TRY(write_all(x));
+    return read_back(x, host, d);
+}
+
+err document_import(struct store *s, struct arena *arena, const struct store_document *to,
+                    const struct config_host *host, int64_t now_s, struct store_changes *out,
+                    struct diagnostics *d, struct store_why *why)
+{
+    struct importer x = {.s = s, .arena = arena, .to = to, .changes = out, .now_s = now_s,
+                         .why = why};
+
+    *out = (struct store_changes){NULL, 0, false};
+    TRY(store_begin(s, STORE_LOCK_WAIT_MS, why));
+    buf_init(&x.rows, DOCUMENT_MAX_BYTES);
+    err e = import(&x, host, out, d);
+    buf_clear(&x.rows);
+    if (!failed(e))
+        return store_commit(s, why);
+    if (!is_fault(e, &store_lost)) {
+        struct store_why kept = *why;
+        store_rollback(s);
+        *why = kept;
+    }
+    return e;
+}

@@ -1,0 +1,407 @@
+"""Files and the configuration in PostgreSQL: import, export, diff."""
+
+import json
+import os
+import random
+import re
+import select
+import signal
+import subprocess
+
+import psycopg2
+import pytest
+import yaml
+from bed.postgres import wait_until
+from stored import assert_done, logins, store  # noqa: F401 (fixtures)
+
+KINDS = ("vaults", "issuers", "services", "roles")
+OWN = ("id", "created_at", "updated_at")
+
+
+@pytest.fixture
+def tables(store):  # noqa: F811
+    assert_done(store.migrations("bootstrap"))
+    return store
+
+
+def write(store, name, document):  # noqa: F811
+    path = store.folder / name
+    path.write_text(document if isinstance(document, str) else yaml.safe_dump(document))
+    return path
+
+
+def exported(store, name="-"):  # noqa: F811
+    got = store.run("config", "db_export", name)
+    assert got.returncode == 0, got.stderr
+    return got.stdout
+
+
+def diff(store, path):  # noqa: F811
+    got = store.run("config", "diff", path)
+    assert got.returncode in (0, 2), got.stderr
+    assert (got.returncode == 2) == bool(got.stdout)
+    return got.stdout.splitlines()
+
+
+SMALL = {
+    "_format_version": "3.0",
+    "issuers": [{"name": "okta", "issuer": "https://example.okta.com", "audience": ["api"]}],
+    "services": [
+        {
+            "name": "shop",
+            "url": "postgres://app@shop.example.com/shop",
+            "password": "{vault://env/SHOP_PASSWORD}",
+            "sslrootcert": "ca/shop.pem",
+            "routes": [
+                {"name": "order", "methods": ["GET"], "paths": ["/orders/{id}"], "tags": ["a", "b"],
+                 "statement": {"sql": "select :id", "read_only": True, "parameters": {
+                     "id": {"type": "bigint", "from": "path"}}}},
+                {"name": "orders", "methods": ["GET"], "paths": ["/orders"],
+                 "statement": {"sql": "select\n  1 -- \u20ac \u2028 \u0085 \"quoted\" \\"}},
+            ],
+        }
+    ],
+    "roles": [
+        {"name": "reader", "when": {"issuer": "okta", "groups": ["readers"]}, "services": "shop",
+         "database_role": "orders_reader", "allow": [{"routes": ["*"]}]},
+        {"name": "one", "when": {"issuer": ["okta"], "subject": ["x"]}, "services": ["shop"],
+         "database_role": "orders_reader", "allow": [{"routes": "order"}]},
+    ],
+}
+SECRET = {"SHOP_PASSWORD": "hunter2"}
+
+
+@pytest.fixture
+def small(tables):
+    (tables.folder / "ca").mkdir()
+    (tables.folder / "ca/shop.pem").write_text("")
+    path = write(tables, "small.yaml", SMALL)
+    got = tables.run("config", "db_import", path, environment=SECRET)
+    assert got.returncode == 0, got.stderr
+    assert got.stdout.splitlines() == [
+        "+ issuer okta", "+ service shop", "+ route order", "+ route orders", "+ role reader",
+        "+ role one", "import successful"]
+    return tables
+
+
+def again(store, change):  # noqa: F811
+    """SMALL with a change, imported; what it printed."""
+    document = json.loads(json.dumps(SMALL))
+    change(document)
+    path = write(store, "changed.yaml", document)
+    got = store.run("config", "diff", path, environment=SECRET)
+    done = store.run("config", "db_import", path, environment=SECRET)
+    assert done.returncode == 0, done.stderr
+    assert got.stdout.splitlines() == done.stdout.splitlines()[:-1]
+    return done.stdout.splitlines()[:-1]
+
+
+def test_what_refers_is_a_foreign_key_and_secrets_stay_references(small):
+    assert small.sql("select r.name, s.name from sallyport_routes r join sallyport_services s"
+                     " on s.id = service_id order by 1") == "order|shop\norders|shop"
+    assert small.sql("select r.name, s.name from sallyport_roles r join sallyport_role_services"
+                     " on role_id = r.id join sallyport_services s on s.id = service_id"
+                     " order by 1") == "one|shop\nreader|shop"
+    assert small.sql("select r.name, t.name from sallyport_roles r join sallyport_role_routes"
+                     " on role_id = r.id join sallyport_routes t on t.id = route_id") == "one|order"
+    assert small.sql("select count(*) from sallyport_role_issuers") == "2"
+    assert small.sql("select tags from sallyport_routes where name = 'order'") == "{a,b}"
+    with pytest.raises(Exception, match="sallyport_routes_service_id_fkey"):
+        small.sql("delete from sallyport_services")
+    dump = small.sql("select string_agg(definition::text, ' ') from sallyport_services")
+    assert "{vault://env/SHOP_PASSWORD}" in dump and "hunter2" not in dump
+    assert f'"{small.folder}/ca/shop.pem"' in dump
+
+
+def test_an_export_is_the_same_configuration(small):
+    got = yaml.safe_load(exported(small))
+    wanted = json.loads(json.dumps(SMALL))
+    wanted["services"][0]["sslrootcert"] = f"{small.folder}/ca/shop.pem"
+    assert strip(got) == strip(wanted)
+    assert all(e["created_at"] > 1.7e9 for kind in KINDS[1:] for e in got[kind])
+
+
+def test_a_diff_says_what_an_import_would_change_and_the_import_does_it(small):
+    path = small.folder / "small.yaml"
+    got = small.run("config", "diff", path, environment=SECRET)
+    assert_done(got)
+    assert got.stdout == ""
+    assert small.sql("select count(*) from sallyport_revisions") == "1"
+    got = small.run("config", "db_import", path, environment=SECRET)
+    assert got.stdout == "nothing to change\nimport successful\n"
+    assert small.sql("select count(*) from sallyport_revisions") == "1"
+
+    def change(document):
+        service = document["services"][0]
+        service["routes"][0]["methods"] = ["GET", "HEAD"]
+        service["routes"][0]["tags"] = ["b"]
+        service["routes"][1]["name"] = "all"
+        document["roles"].reverse()
+        del document["issuers"][0]["audience"]
+        document["issuers"][0]["clients"] = ["web"]
+
+    order = small.sql("select id from sallyport_routes where name = 'order'")
+    assert again(small, change) == [
+        "~ issuer okta: clients, audience", "~ route order: methods, tags", "+ route all",
+        "- route orders", "~ the order of roles"]
+    assert small.sql("select id from sallyport_routes where name = 'order'") == order
+    assert small.sql("select name from sallyport_roles order by ordinal") == "one\nreader"
+    assert small.sql("select count(*) from sallyport_revisions") == "2"
+    back = again(small, lambda document: None)
+    assert back[-1] == "~ the order of roles" and len(back) == 5
+
+
+def test_an_id_makes_a_rename_and_two_may_swap_their_names(small):
+    ids = dict(line.split("|") for line in small.sql(
+        "select name, id from sallyport_routes").splitlines())
+
+    def swap(document):
+        routes = document["services"][0]["routes"]
+        for route in routes:
+            route["id"] = ids[route["name"]]
+        routes[0]["name"], routes[1]["name"] = routes[1]["name"], routes[0]["name"]
+
+    assert again(small, swap) == ["~ route orders (was order): name",
+                                  "~ route order (was orders): name"]
+    assert dict(line.split("|") for line in small.sql(
+        "select name, id from sallyport_routes").splitlines()) == {
+            "order": ids["orders"], "orders": ids["order"]}
+    # The role that allows it follows the name, as the file says.
+    assert small.sql("select route_id from sallyport_role_routes") == ids["orders"]
+
+
+def test_nodes_are_told_at_the_commit(small):
+    listener = psycopg2.connect(small.bed.superuser_dsn(small.name))
+    listener.autocommit = True
+    listener.cursor().execute("listen sallyport")
+    again(small, lambda document: document["roles"].pop())
+    select.select([listener], [], [], 30)
+    listener.poll()
+    assert [note.payload for note in listener.notifies] == ["2"]
+    listener.close()
+
+
+def test_a_mistake_names_its_line_and_changes_nothing(small):
+    before = exported(small)
+    text = "\n".join(["_format_version: \"3.0\"", "services:", "- name: shop",
+                      "  url: postgres://app@h/d", "  colour: red", ""])
+    path = write(small, "bad.yaml", text)
+    for action in ("db_import", "diff"):
+        got = small.run("config", action, path)
+        assert got.returncode == 1 and got.stdout == ""
+        assert f"{path}:5:3: error: unknown field 'colour' in service" in got.stderr
+    assert exported(small) == before
+
+
+def test_the_tables_must_be_there_and_of_this_version(store):  # noqa: F811
+    path = write(store, "empty.yaml", {"_format_version": "3.0"})
+    for arguments in (("db_import", path), ("diff", path), ("db_export", "-")):
+        got = store.run("config", *arguments)
+        assert got.returncode == 1 and "needs bootstrapping" in got.stderr
+    assert_done(store.migrations("bootstrap"))
+    assert_done(store.run("config", "db_import", path), "nothing to change")
+    store.sql("insert into sallyport_migrations (name) values ('999_later')")
+    got = store.run("config", "db_export", "-")
+    assert got.returncode == 1 and "999_later" in got.stderr and got.stdout == ""
+
+
+def test_an_export_overwrites_no_file(small):
+    path = small.folder / "export.yaml"
+    assert_done(small.run("config", "db_export", path))
+    assert path.stat().st_mode & 0o777 == 0o600
+    before = path.read_text()
+    got = small.run("config", "db_export", path)
+    assert (got.returncode, got.stderr) == (1, f"Error: {path}: File exists\n")
+    assert path.read_text() == before
+
+
+def test_what_somebody_wrote_past_the_program_does_not_survive_an_import(small):
+    small.sql("update sallyport_issuers set definition = '{\"colour\": \"red\"}'")
+    document = json.loads(json.dumps(SMALL))
+    document["roles"].pop()
+    # The import puts the issuer right, too: it makes the tables hold what the file says.
+    path = write(small, "changed.yaml", document)
+    got = small.run("config", "db_import", path, environment=SECRET)
+    assert got.returncode == 0
+    assert got.stdout.splitlines()[:2] == ["~ issuer okta: audience, issuer, colour", "- role one"]
+
+
+def test_an_import_that_would_not_read_back_is_taken_back(small):
+    before = exported(small)
+    small.sql("create function spoil() returns trigger language plpgsql as"
+              " $$ begin new.definition := '{\"colour\": \"red\"}'; return new; end $$;"
+              " create trigger spoil before update on sallyport_issuers for each row"
+              " execute function spoil()")
+    document = json.loads(json.dumps(SMALL))
+    document["issuers"][0]["leeway_s"] = 7
+    got = small.run("config", "db_import", write(small, "changed.yaml", document),
+                    environment=SECRET)
+    assert got.returncode == 1 and got.stdout == ""
+    assert re.search(r"^the store:\d+:\d+: error: unknown field 'colour' in issuer", got.stderr,
+                     re.M)
+    assert exported(small) == before
+
+
+# -- properties ----------------------------------------------------------------------------------
+
+
+def strip(document):
+    """Without what the store adds, one value as a list of one, times and ids left out."""
+    made = {}
+    for kind in KINDS:
+        for entity in document.get(kind) or []:
+            entity = dict(entity)
+            for name in OWN:
+                entity.pop(name, None)
+            routes = entity.pop("routes", None) or []
+            made[kind, entity.get("prefix" if kind == "vaults" else "name")] = entity
+            for route in routes:
+                route = {k: v for k, v in route.items() if k not in OWN}
+                made["routes", route["name"]] = route | {"service": entity["name"]}
+    for route in document.get("routes") or []:
+        route = {k: v for k, v in route.items() if k not in OWN}
+        if isinstance(route["service"], dict):
+            route["service"] = route["service"]["name"]
+        made["routes", route["name"]] = route
+    return made
+
+
+WORDS = ["on", "no", "null", "~", "1", "-1", "1.50", "0x1f", "017", "1e3", "a: b", "- a", "#", "a #b",
+         "'", '"', "\\", "{x}", "[", "%", "@", "`", "é", "\u20ac", "\u2028", "\ufeff", "\x7f", "\x85",
+         "\U0001f600", "a\tb", " a ", "|", ">", "true", "yes", "select\n1\n", "<<", "=", "?"]
+
+
+class Maker:
+    """Random configurations that are valid, from a seed."""
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+        self.names = 0
+
+    def name(self):
+        self.names += 1
+        return self.random.choice(["a", "on", "null", "x.y", "A-b", "1", "0x1"]) + f"~{self.names}"
+
+    def text(self):
+        return "".join(self.random.choice(WORDS) for _ in range(self.random.randint(1, 3)))
+
+    def printable(self):
+        return "".join(c for c in self.text() if c >= " " and c not in "\x7f\x85") or "x"
+
+    def maybe(self, entity, **fields):
+        for name, value in fields.items():
+            if self.random.random() < 0.5:
+                entity[name] = value() if callable(value) else value
+        return entity
+
+    def meta(self, entity):
+        bits = self.random.getrandbits
+        return self.maybe(
+            entity, tags=lambda: [self.printable() for _ in range(self.random.randint(1, 3))],
+            id=lambda: "%08x-%04x-8%03x-8%03x-%012x" % (bits(32), bits(16), bits(12), bits(12),
+                                                       bits(48)),
+            created_at=lambda: bits(30), updated_at=lambda: bits(30))
+
+    def route(self):
+        parameters = {f"p{i}": self.maybe({"type": "text", "from": "query"}, default=self.text)
+                      for i in range(self.random.randint(1, 3))}
+        sql = "select " + ", ".join(":" + name for name in parameters)
+        sql += self.random.choice(["", "\n", "\n -- \u2028", " /* \\ \" ' # : */"])
+        name = self.name()
+        return self.meta(self.maybe(
+            {"name": name, "methods": self.random.choice(["GET", ["GET", "POST"]]),
+             "paths": [f"/{name}"], "statement": self.maybe(
+                 {"sql": sql, "parameters": parameters}, read_only=True, max_rows=7,
+                 result="affected")},
+            rate_limit=lambda: self.random.randint(1, 9)))
+
+    def document(self):
+        issuers = [self.meta(self.maybe(
+            {"name": self.name(), "issuer": f"https://i{i}.example.com", "audience": self.printable()},
+            leeway_s=5, groups_claim=self.printable)) for i in range(self.random.randint(1, 3))]
+        services = [self.meta(self.maybe(
+            {"name": self.name(), "url": f"postgres://u{i}@h{i}.example.com/d",
+             "password": "{vault://env/SHOP_PASSWORD}",
+             "routes": [self.route() for _ in range(self.random.randint(0, 3))]},
+            pool={"max_connections": 3}, search_path=["a b", "on"], max_response_bytes=4096))
+            for i in range(self.random.randint(1, 3))]
+        roles = []
+        for service in services:
+            roles.append(self.meta(self.maybe(
+                {"name": self.name(), "services": [service["name"]], "database_role": "r",
+                 "when": self.maybe({"issuer": issuers[0]["name"]}, groups=lambda: [self.printable()],
+                                    claims=lambda: {self.printable(): [self.printable()]}),
+                 "allow": [{"routes": [r["name"] for r in service["routes"]] or ["*"]}]},
+                priority=lambda: self.random.randint(-3, 3))))
+        self.random.shuffle(roles)
+        return {"_format_version": "3.0", "issuers": issuers, "services": services, "roles": roles}
+
+
+SEEDS = [1, 2, 3, 4, 5, random.SystemRandom().getrandbits(32)]
+
+
+def test_random_configurations_survive_import_and_export(tables):
+    for seed in SEEDS:
+        document = Maker(seed).document()
+        path = write(tables, f"{seed}.yaml", document)
+        done = tables.run("config", "db_import", path, environment=SECRET)
+        assert done.returncode == 0, (seed, done.stderr)
+        text = exported(tables)
+        assert strip(yaml.safe_load(text)) == strip(document), seed
+        for kind in KINDS[1:]:
+            for entity, got in zip(document[kind], yaml.safe_load(text)[kind]):
+                assert {n: entity[n] for n in OWN if n in entity}.items() <= got.items(), seed
+        export = write(tables, f"{seed}-export.yaml", text)
+        for file in (path, export):
+            got = tables.run("config", "diff", file, environment=SECRET)
+            assert (got.returncode, got.stdout) == (0, ""), (seed, got.stderr)
+        assert_done(tables.migrations("bootstrap", "-f"))
+        again_ = tables.run("config", "db_import", export, environment=SECRET)
+        assert again_.returncode == 0, (seed, again_.stderr)
+        assert exported(tables) == text, seed
+
+
+def test_random_mistakes_are_refused_with_their_line(tables):
+    before = exported(tables)
+    for seed in SEEDS:
+        document = Maker(seed).document()
+        broken = random.Random(seed).choice(document["services"])
+        random.Random(seed).choice([
+            lambda: broken.update(url="mysql://h/d"),
+            lambda: broken.update(nam="x"),
+            lambda: broken.pop("url"),
+            lambda: broken.update(pool={"max_connections": -1}),
+            lambda: document["roles"][0].update(services=["nobody"]),
+            lambda: document["roles"][0].update(database_role=""),
+        ])()
+        path = write(tables, f"{seed}.yaml", document)
+        got = tables.run("config", "db_import", path, environment=SECRET)
+        assert got.returncode == 1, seed
+        assert re.search(rf"^{path}:\d+:\d+: error: ", got.stderr, re.M)
+    assert exported(tables) == before
+
+
+# -- interruptions -------------------------------------------------------------------------------
+
+
+def test_a_killed_import_leaves_the_store_as_it_was(small):
+    before = exported(small)
+    document = Maker(7).document()
+    path = write(small, "seven.yaml", document)
+    for table in ("issuers", "services", "routes", "roles", "role_services", "revisions"):
+        with psycopg2.connect(small.bed.superuser_dsn(small.name)) as other:
+            other.cursor().execute(f"lock sallyport_{table} in share mode")
+            command, environment = small.command("config", "db_import", path, environment=SECRET)
+            running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            wait_until(lambda: small.sql(
+                "select pid from pg_stat_activity where usename = 'kong' and"
+                f" datname = '{small.name}' and wait_event_type = 'Lock'"), 60, "the import's wait")
+            os.kill(running.pid, signal.SIGKILL)
+            running.wait()
+            other.rollback()
+        wait_until(lambda: not small.sql("select pid from pg_stat_activity where usename = 'kong'"
+                                         f" and datname = '{small.name}'"), 60, "its backend's end")
+        assert exported(small) == before, table
+    got = small.run("config", "db_import", path, environment=SECRET)
+    assert got.returncode == 0, got.stderr
