@@ -19,7 +19,8 @@ static const char usage[] =
     "                                               where each comes from\n"
     "       sallyport config schema yaml|conf       prints the fields, as roff for the manual\n"
     "\n"
-    "       sallyport config db_import FILE [-c FILE]   makes the database hold what the file says\n"
+    "       sallyport config db_import FILE [-c FILE]   makes the database hold what the file\n"
+    "                                                   says\n"
     "       sallyport config db_export FILE [-c FILE]   writes what the database holds; - to the\n"
     "                                                   standard output\n"
     "       sallyport config diff FILE [-c FILE]        prints what an import would change\n"
@@ -152,4 +153,5 @@ static int run(int argc, char **argv)
 }
 
 const struct command command_config = {
-    "config", "shows properties, parses a file, imports, exports and compares with a database", run};
+    "config", "shows properties, parses a file, imports, exports and compares with a database",
+    run};

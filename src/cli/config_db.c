@@ -129,8 +129,8 @@ static int db_import(struct errand *x)
 
     if (!read_document(x, &file))
         return 1;
-    err e = document_import(x->store, &x->arena, &file, &x->host, time_wall_us() / 1000000, &changes,
-                            &x->d, &why);
+    err e = document_import(x->store, &x->arena, &file, &x->host, time_wall_us() / 1000000,
+                            &changes, &x->d, &why);
     if (failed(e))
         return cli_store_complain(e, &why);
     if (!print_changes(&changes))

@@ -81,8 +81,9 @@ struct store_changes {
 };
 
 /*
- * What makes `to` of `from`.  An entity is the same one when its id is, or its name where `to` gives
- * no id.  Times and ids that `to` does not say are no difference, nor is the order of members.
+ * What makes `to` of `from`.  An entity is the same one when its id is, or its name where `to`
+ * gives no id.  Times and ids that `to` does not say are no difference, nor is the order of
+ * members.
  */
 err document_compare(struct arena *arena, const struct store_document *from,
                      const struct store_document *to, struct store_changes *out) MUST_USE;

@@ -168,9 +168,9 @@ static const struct statements statements[STORE_KINDS] = {
 
 /* What a role names, in lax mode: one value as good as a list of one. */
 #define LINK(table, column, path, target)                                                          \
-    "delete from " table "; insert into " table " (role_id, " column ") select distinct r.id, t.id" \
-    " from sallyport_roles r cross join lateral jsonb_path_query(r.definition::jsonb, 'lax " path  \
-    "') v join " target " t on t.name = v #>> '{}';"
+    "delete from " table "; insert into " table " (role_id, " column ") select distinct r.id,"     \
+    " t.id from sallyport_roles r cross join lateral"                                              \
+    " jsonb_path_query(r.definition::jsonb, 'lax " path "') v join " target " t on t.name = v #>> '{}';"
 
 static const char links[] =
     LINK("sallyport_role_services", "service_id", "$.services[*]", "sallyport_services")

@@ -266,9 +266,10 @@ def strip(document):
     return made
 
 
-WORDS = ["on", "no", "null", "~", "1", "-1", "1.50", "0x1f", "017", "1e3", "a: b", "- a", "#", "a #b",
-         "'", '"', "\\", "{x}", "[", "%", "@", "`", "é", "\u20ac", "\u2028", "\ufeff", "\x7f", "\x85",
-         "\U0001f600", "a\tb", " a ", "|", ">", "true", "yes", "select\n1\n", "<<", "=", "?"]
+WORDS = ["on", "no", "null", "~", "1", "-1", "1.50", "0x1f", "017", "1e3", "a: b", "- a", "#",
+         "a #b", "'", '"', "\\", "{x}", "[", "%", "@", "`", "é", "\u20ac", "\u2028", "\ufeff",
+         "\x7f", "\x85", "\U0001f600", "a\tb", " a ", "|", ">", "true", "yes", "select\n1\n", "<<",
+         "=", "?"]
 
 
 class Maker:
@@ -317,7 +318,8 @@ class Maker:
 
     def document(self):
         issuers = [self.meta(self.maybe(
-            {"name": self.name(), "issuer": f"https://i{i}.example.com", "audience": self.printable()},
+            {"name": self.name(), "issuer": f"https://i{i}.example.com",
+             "audience": self.printable()},
             leeway_s=5, groups_claim=self.printable)) for i in range(self.random.randint(1, 3))]
         services = [self.meta(self.maybe(
             {"name": self.name(), "url": f"postgres://u{i}@h{i}.example.com/d",
@@ -329,7 +331,8 @@ class Maker:
         for service in services:
             roles.append(self.meta(self.maybe(
                 {"name": self.name(), "services": [service["name"]], "database_role": "r",
-                 "when": self.maybe({"issuer": issuers[0]["name"]}, groups=lambda: [self.printable()],
+                 "when": self.maybe({"issuer": issuers[0]["name"]},
+                                    groups=lambda: [self.printable()],
                                     claims=lambda: {self.printable(): [self.printable()]}),
                  "allow": [{"routes": [r["name"] for r in service["routes"]] or ["*"]}]},
                 priority=lambda: self.random.randint(-3, 3))))
