@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "cli/check_files.h"
 #include "cli/check_token.h"
 #include "cli/cli.h"
@@ -203,6 +204,7 @@ static int run(int argc, char **argv)
         else
             return complain();
     }
+    log_set_level(LOG_ERROR); /* what fails is said by the mistakes */
     int count = argc - optind;
     if ((o.json && o.token_file == NULL) || (o.token_file != NULL && count > 1))
         return complain();

@@ -25,6 +25,7 @@ extern const struct command command_quit;
 extern const struct command command_reload;
 extern const struct command command_start;
 extern const struct command command_stop;
+extern const struct command command_vault;
 extern const struct command command_version;
 extern const struct command command_whoami;
 

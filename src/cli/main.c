@@ -19,6 +19,7 @@ static const struct command *const commands[] = {
     &command_reload,
     &command_start,
     &command_stop,
+    &command_vault,
     &command_version,
     &command_whoami,
 };

@@ -56,7 +56,7 @@ static void target_init(struct control *c, const struct endpoint *e, struct targ
         t->vault = NULL;
     t->versioned = t->vault != NULL && t->vault->kind == VAULT_AWS;
     if (t->versioned)
-        secret_host_id(t->vault, &t->reference, &t->origin, &t->id);
+        secret_host_id(c->node, t->vault, &t->reference, &t->origin, &t->id);
 }
 
 /* ---- One candidate ---- */

@@ -22,8 +22,9 @@ static enum secret_stage stage_of(unsigned version)
     }
 }
 
-void secret_host_id(const struct vault *vault, const struct secret_reference *reference,
-                    struct secret_origin *origin, struct secret_id *id)
+void secret_host_id(const struct node_config *node, const struct vault *vault,
+                    const struct secret_reference *reference, struct secret_origin *origin,
+                    struct secret_id *id)
 {
     *origin = (struct secret_origin){
         .prefix = vault->prefix,
@@ -37,6 +38,8 @@ void secret_host_id(const struct vault *vault, const struct secret_reference *re
         .neg_ttl_s = vault->neg_ttl_s,
         .resurrect_ttl_s = vault->resurrect_ttl_s,
     };
+    if (origin->sts_endpoint_url.len == 0 && node != NULL)
+        origin->sts_endpoint_url = node->vault_aws.aws.sts_endpoint_url;
     *id = (struct secret_id){origin, reference->name, stage_of(reference->version)};
 }
 
@@ -105,7 +108,7 @@ static bool secret(const struct config_host *host, const struct vault *vault,
 
     *pending = false;
     arena_reset(&h->arena);
-    secret_host_id(vault, reference, &origin, &id);
+    secret_host_id(h->host.node, vault, reference, &origin, &id);
     if (h->for_login && find_version(h, &id, &text))
         return take(h, &id, reference->key, text, out, why, why_size);
     switch (secret_cache_get(h->cache, &id, &value, &e, &detail)) {

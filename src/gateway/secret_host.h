@@ -28,9 +28,11 @@ void secret_host_init(struct secret_host *h, const struct node_config *node,
                       struct secret_cache *cache);
 void secret_host_clear(struct secret_host *h);
 
-/* What the cache calls the secret that a reference to a vault of the kind aws means. */
-void secret_host_id(const struct vault *vault, const struct secret_reference *reference,
-                    struct secret_origin *origin, struct secret_id *id);
+/* What the cache calls the secret that a reference to a vault of the kind aws means.  A vault that
+ * names no endpoint of STS takes the node's vault_aws_sts_endpoint_url; node may be NULL. */
+void secret_host_id(const struct node_config *node, const struct vault *vault,
+                    const struct secret_reference *reference, struct secret_origin *origin,
+                    struct secret_id *id);
 
 /*
  * Who signs for a vault: the chain's credentials, or the session of the vault's role.  The endpoint

@@ -10,6 +10,7 @@ import pytest
 import served
 from bed.postgres import AccessKey, wait_until
 from doubles import secrets_manager
+from doubles.aws import Sts
 from doubles.secrets_manager import CURRENT, PENDING, SecretsManager
 
 USERS = ("app_secret", "app_secret_clone")
@@ -458,3 +459,127 @@ def test_a_file_is_read_at_each_login(served_by_secret, bed, tmp_path):
     who(one)
     late.join()
     assert [r["kind"] for r in logins(one)].count("login_failure") == 1
+
+
+ROLE = "arn:aws:iam::123456789012:role/vault"
+
+
+@pytest.fixture
+def sts(aws):
+    """A double of STS that knows the key, and whose sessions Secrets Manager knows."""
+
+    def tell(session):
+        aws.know(session.access_key_id, session.secret_access_key, session.session_token)
+
+    double = Sts(on_mint=tell)
+    double.know(aws.key.access_key_id, aws.key.secret_access_key, aws.key.session_token)
+    yield double
+    double.close()
+
+
+NOWHERE = "http://127.0.0.1:9"  # nobody answers there
+
+
+PLACES = ["entity", "property", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_vaults_role_is_assumed_where_the_nearest_setting_says(
+    served_by_secret, aws, sts, place
+):
+    """Each place goes before those after it, which point nowhere."""
+    urls = {p: sts.url if p == place else NOWHERE for p in PLACES[PLACES.index(place) :]}
+    vault = {"assume_role_arn": ROLE}
+    if "entity" in urls:
+        vault["sts_endpoint_url"] = urls["entity"]
+    node = {"vault_aws_sts_endpoint_url": urls["property"]} if "property" in urls else {}
+    env = {name: url for name, url in urls.items() if name.startswith("AWS_")}
+    one = served_by_secret(vault=vault, node=node, env=env)
+    assert who(one)["login"] == USERS[0]
+    assert len(sts.minted) == 1
+    (request,) = sts.requests
+    form = dict(p.split("=", 1) for p in request.body.decode().split("&"))
+    assert form["RoleSessionName"] == "KongVault"
+    assert "role%2Fvault" in form["RoleArn"]
+    key = aws.requests[-1].headers["authorization"]
+    assert f"Credential={sts.minted[0].access_key_id}/" in key
+
+
+def test_vault_get_prints_what_a_reference_stands_for(served_by_secret, aws, tmp_path):
+    one = served_by_secret(run=False, env={"A_NAME": "from the environment"})
+    (tmp_path / "f").write_text("from a file\n")
+    aws.put("plain", "text")
+    aws.put("bits", "first")
+    aws.put("bits", "second")
+    conf = ("-c", one.node_file)
+    rows = [
+        ("{vault://sm/prod%2Fshop/password}", "first-Passw0rd"),
+        ("sm/prod%2Fshop/username", USERS[0]),
+        ("sm/plain", "text"),
+        ("sm/bits#2", "first"),
+        ("{vault://env/A_NAME}", "from the environment"),
+        (f"file/%2F{str(tmp_path)[1:]}/f", "from a file"),
+    ]
+    for reference, value in rows:
+        done = one.run("vault", "get", *conf, reference)
+        assert (done.returncode, done.stdout, done.stderr) == (0, value + "\n", ""), reference
+    for reference, reason in [
+        ("sm/none", "ResourceNotFoundException"),
+        ("sm/plain/x", "no JSON object"),
+        ("sm/prod%2Fshop/x", "has no member 'x'"),
+        ("other/x", "there is no vault 'other'"),
+        ("env/NOT_THERE", "is not set"),
+    ]:
+        done = one.run("vault", "get", *conf, reference)
+        assert (done.returncode, done.stdout) == (1, ""), reference
+        assert done.stderr.startswith("Error: ") and reason in done.stderr
+    assert one.run("vault", "get").returncode == 1
+    assert "usage: sallyport vault get" in one.run("vault", "--help").stdout
+
+
+def test_check_reads_secrets_when_asked(served_by_secret, aws):
+    one = served_by_secret(run=False)
+    done = one.run("check", "-c", one.node_file)
+    assert done.returncode == 0 and aws.requests == []
+    assert "the secret of AWS was not read" in done.stderr
+    done = one.run("check", "--secrets", "-c", one.node_file)
+    assert (done.returncode, done.stderr) == (0, "") and aws.count("GetSecretValue") == 1
+    aws.put("prod/shop", {"username": "x"})
+    done = one.run("check", "--secrets", "-c", one.node_file)
+    assert done.returncode == 1 and "has no member 'password'" in done.stderr
+
+
+def test_no_secret_is_ever_written_down(served_by_secret, aws, sts, bed):
+    """Everything that occurred: passwords old and new, keys, session tokens, bearer tokens."""
+    passwords = [f"Passw0rd-number-{n}-of-the-test" for n in range(4)]
+    one = served_by_secret(
+        now=passwords[0],
+        vault={"ttl": 1, "assume_role_arn": ROLE, "sts_endpoint_url": sts.url},
+        node={"log_level": "debug", "log_format": "text"},
+    )
+    tokens = [one.mint("alice"), one.mint("mallory")]
+    assert one.get("/who", tokens[0]).status == 200
+    one.get("/who", tokens[1])
+    rotate(aws, bed, passwords[1])
+    end_backends(bed)
+    assert one.get("/who", tokens[0]).status == 200
+    aws.put("prod/shop", f"{passwords[2]} is no JSON")
+    wait_until(lambda: "is no JSON" in aws.secret("prod/shop").at(CURRENT).text, 5, "it")
+    set_password(bed, passwords[3])
+    aws.outage = secrets_manager.THROTTLED
+    wait_until(lambda: secrets_of(one)[0]["last_error"], 20, "the failure")
+    end_backends(bed)
+    one.get("/who", tokens[0])
+    reached = (one.status("/status"), one.status("/metrics"), one.status("/status/ready"))
+    written = one.log_text() + "".join(a.body.decode() for a in reached)
+    for file in one.audit_folder.iterdir():
+        if file.suffix == ".jsonl":
+            written += file.read_text()
+    hidden = [*passwords, *tokens, aws.key.secret_access_key, aws.key.session_token]
+    for session in sts.minted:
+        hidden += [session.secret_access_key, session.session_token]
+    for token in tokens:
+        hidden.append(token.split(".")[2])
+    assert "secret_failed" in written and "prod/shop" in written
+    for secret in hidden:
+        assert len(secret) > 16 and secret not in written

@@ -1,0 +1,133 @@
+/* sallyport vault get: what a reference to a secret stands for. */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/secrets.h"
+#include "gateway/config_host.h"
+
+static const char usage[] =
+    "usage: sallyport vault get [-c SALLYPORT.CONF] REFERENCE\n"
+    "\n"
+    "Prints the secret that a reference stands for: {vault://aws/NAME/KEY}, {vault://env/NAME},\n"
+    "{vault://file/PATH}, or of a vault of the configuration's own; the short form aws/NAME/KEY\n"
+    "does too.  Whoever sees the output sees the secret.\n"
+    "\n"
+    "  -c, --conf FILE   the node's configuration, for vault_aws_* and the vaults of its\n"
+    "                    declarative_config; by default " CONFIG_DEFAULT_FILE "\n"
+    "  -h, --help        this text\n"
+    "\n"
+    "exit: 0, or 1 when the secret cannot be had\n";
+
+enum { ARENA_BLOCK_BYTES = 64 << 10, ARENA_MAX_BYTES = 1 << 30 };
+
+struct vaults {
+    struct arena arena;
+    struct node_config node;
+    const struct vault *items;
+    size_t count;
+};
+
+/* Those of what is served, of which nothing else matters here; else those of sallyport.conf. */
+static bool load_vaults(struct vaults *v, const char *conf_file)
+{
+    struct node_config_sources sources = {
+        .environment = environ, .conf_file = conf_file, .host = &config_host_offline};
+    struct diagnostics d = {.arena = &v->arena}, ignored = {.arena = &v->arena};
+    struct config_host host = config_host_offline;
+    struct entities entities;
+
+    err e = node_config_load(&v->arena, &sources, &v->node, &d);
+    if (failed(e)) {
+        diag_print(&d, STDERR_FILENO);
+        fprintf(stderr, "Error: %s\n", e.fault->text);
+        return false;
+    }
+    host.node = &v->node;
+    v->items = &v->node.vault_aws;
+    v->count = 1;
+    if (v->node.declarative_config.len == 0)
+        return true;
+    if (!failed(entities_load(&v->arena, v->node.declarative_config.data, &host, &entities,
+                              &ignored))) {
+        v->items = entities.vaults;
+        v->count = entities.vault_count;
+    } else {
+        fprintf(stderr, "Warning: %s has mistakes; its vaults are not known\n",
+                v->node.declarative_config.data);
+    }
+    return true;
+}
+
+static bool look_up(struct vaults *v, struct cli_secrets *secrets, struct view text,
+                    struct secret_answer *answer)
+{
+    struct secret_reference reference;
+    const struct vault *vault;
+
+    if (!secret_reference_find(&v->arena, v->items, v->count, text, &reference, &vault,
+                               answer->why))
+        return false;
+    cli_secrets_set_node(secrets, &v->node);
+    while (!secret_read(&v->arena, cli_secrets_host(secrets), vault, &reference, answer)) {
+        if (!answer->pending)
+            return false;
+        cli_secrets_wait(secrets);
+    }
+    return true;
+}
+
+static int get(const char *conf_file, const char *given)
+{
+    struct cli_secrets *secrets = cli_secrets_new(true);
+    struct secret_answer answer = {.pending = false};
+    struct vaults v = {.count = 0};
+
+    arena_init(&v.arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
+    bool braces = given[0] == '{';
+    struct view text = arena_printf(&v.arena, "%s%s%s", braces ? "" : "{vault://", given,
+                                    braces ? "" : "}");
+    bool good = secrets != NULL && text.data != NULL && load_vaults(&v, conf_file);
+    if (good && !look_up(&v, secrets, text, &answer)) {
+        fprintf(stderr, "Error: %s\n", answer.why);
+        good = false;
+    }
+    if (good)
+        good = fwrite(answer.value.data, 1, answer.value.len, stdout) == answer.value.len &&
+               putchar('\n') == '\n' && fflush(stdout) == 0;
+    cli_secrets_free(secrets);
+    arena_clear(&v.arena);
+    return good ? 0 : 1;
+}
+
+static int run(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"conf", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
+    const char *conf_file = NULL;
+    int option;
+
+    while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(usage, stdout);
+            return 0;
+        }
+        if (option != 'c') {
+            fputs(usage, stderr);
+            return 1;
+        }
+        conf_file = optarg;
+    }
+    if (argc - optind != 2 || strcmp(argv[optind], "get") != 0) {
+        fputs(usage, stderr);
+        return 1;
+    }
+    log_set_level(LOG_ERROR); /* what fails is said by the command */
+    return get(conf_file, argv[optind + 1]);
+}
+
+const struct command command_vault = {"vault", "prints the secret that a reference stands for",
+                                      run};
