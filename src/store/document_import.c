@@ -170,7 +170,7 @@ static const struct statements statements[STORE_KINDS] = {
 #define LINK(table, column, path, target)                                                          \
     "delete from " table "; insert into " table " (role_id, " column ") select distinct r.id,"     \
     " t.id from sallyport_roles r cross join lateral"                                              \
-    " jsonb_path_query(r.definition::jsonb, 'lax " path "') v"                                         \
+    " jsonb_path_query(r.definition::jsonb, 'lax " path "') v"    \
     " join " target " t on t.name = v #>> '{}';"
 
 static const char links[] =
