@@ -109,12 +109,19 @@ static void set_detail(struct aws_session *a, const char *detail)
     a->detail = detail[0] != '\0' ? strdup(detail) : NULL;
 }
 
+void session_drop_token(struct aws_session *a)
+{
+    struct aws_session *root = session_root(a);
+
+    if (root->state == SESSION_IDLE && !root->retrying)
+        secret_clear(&root->web_token);
+}
+
 static void settle(struct aws_sessions *s, struct aws_session *a)
 {
     a->state = SESSION_IDLE;
     a->settled_ms = session_now_ms(s);
-    if (!a->retrying)
-        secret_clear(&a->web_token);
+    session_drop_token(a);
     session_schedule(s, a);
     session_place(s, a);
     if (a->children > 0)

@@ -30,7 +30,9 @@ static void add_texts(struct sha256 *h, const struct view *texts, size_t count)
         add_text(h, texts[i]);
 }
 
-static void family_key(struct aws_sessions *s, const struct aws_session_request *r,
+/* Callers' signers are apart from those who log in by the same roles, since they have other rules
+ * of room (make_room). */
+static void family_key(struct aws_sessions *s, const struct aws_session_request *r, bool signer,
                        uint8_t key[AWS_SESSION_KEY_BYTES])
 {
     struct sha256 *h = &s->hash;
@@ -52,6 +54,7 @@ static void family_key(struct aws_sessions *s, const struct aws_session_request 
     add_text(h, r->ca_file);
     add_number(h, r->web_identity);
     add_number(h, r->max_sessions > 0);
+    add_number(h, signer && r->max_sessions > 0);
     sha256_end(h, key);
 }
 
@@ -262,12 +265,14 @@ void session_remove(struct aws_sessions *s, struct aws_session *a)
     family_drop_unused(s, f);
 }
 
-static bool make_room(struct aws_sessions *s, struct session_family *f)
+/* A signer always finds room: each one beyond the places signs for somebody who has a place in a
+ * family of its own, and would else be what keeps a newcomer out of both. */
+static bool make_room(struct aws_sessions *s, struct session_family *f, bool signer)
 {
     while (f->per_caller && f->count >= f->max) {
         if (list_is_empty(&f->lru)) {
-            s->starved = true;
-            return false;
+            s->starved = s->starved || !signer;
+            return signer;
         }
         s->evictions++;
         take_out(s, LIST_ENTRY(f->lru.next, struct aws_session, place));
@@ -279,10 +284,13 @@ struct aws_session *session_find(struct aws_sessions *s, const struct aws_sessio
 {
     uint8_t family[AWS_SESSION_KEY_BYTES], key[AWS_SESSION_KEY_BYTES];
 
-    family_key(s, r, family);
+    family_key(s, r, false, family);
     session_key(s, r, family, key);
     return map_get(&s->sessions, key_view(key));
 }
+
+static err make(struct aws_sessions *s, const struct aws_session_request *r, bool signer,
+                struct aws_session **out);
 
 /* The session that signs for this one: of the roles before the last.  It is shared by all callers,
  * but where the chain begins with the caller's own token. */
@@ -302,7 +310,7 @@ static err make_parent(struct aws_sessions *s, const struct aws_session_request 
         parent.caller_key = r->caller_key;
         parent.max_sessions = r->max_sessions;
     }
-    return session_make(s, &parent, out);
+    return make(s, &parent, true, out);
 }
 
 static err add_session(struct aws_sessions *s, const struct aws_session_request *r,
@@ -325,35 +333,39 @@ static err add_session(struct aws_sessions *s, const struct aws_session_request 
     return OK;
 }
 
+struct session_keys {
+    uint8_t family[AWS_SESSION_KEY_BYTES];
+    uint8_t session[AWS_SESSION_KEY_BYTES];
+};
+
 /* With the parent counted as used, so that making room does not take it away. */
 static err make_in_family(struct aws_sessions *s, const struct aws_session_request *r,
-                          const uint8_t family[AWS_SESSION_KEY_BYTES],
-                          const uint8_t key[AWS_SESSION_KEY_BYTES], struct aws_session *parent,
-                          struct aws_session **out)
+                          const struct session_keys *keys, bool signer,
+                          struct aws_session *parent, struct aws_session **out)
 {
-    struct session_family *f = map_get(&s->families, key_view(family));
+    struct session_family *f = map_get(&s->families, key_view(keys->family));
 
-    if (f == NULL && (f = family_new(s, r, family)) == NULL)
+    if (f == NULL && (f = family_new(s, r, keys->family)) == NULL)
         return fail(&fault_out_of_memory);
     f->max = r->max_sessions;
     err e = OK;
-    if (make_room(s, f))
-        e = add_session(s, r, f, key, out);
+    if (make_room(s, f, signer))
+        e = add_session(s, r, f, keys->session, out);
     if (*out != NULL)
         (*out)->parent = parent;
     family_drop_unused(s, f);
     return e;
 }
 
-err session_make(struct aws_sessions *s, const struct aws_session_request *r,
-                 struct aws_session **out)
+static err make(struct aws_sessions *s, const struct aws_session_request *r, bool signer,
+                struct aws_session **out)
 {
-    uint8_t family[AWS_SESSION_KEY_BYTES], key[AWS_SESSION_KEY_BYTES];
     struct aws_session *parent = NULL;
+    struct session_keys keys;
 
-    family_key(s, r, family);
-    session_key(s, r, family, key);
-    *out = map_get(&s->sessions, key_view(key));
+    family_key(s, r, signer, keys.family);
+    session_key(s, r, keys.family, keys.session);
+    *out = map_get(&s->sessions, key_view(keys.session));
     if (*out != NULL)
         return OK;
     if (r->role_count > 1) {
@@ -363,12 +375,18 @@ err session_make(struct aws_sessions *s, const struct aws_session_request *r,
         parent->children++;
         session_place(s, parent);
     }
-    err e = make_in_family(s, r, family, key, parent, out);
+    err e = make_in_family(s, r, &keys, signer, parent, out);
     if (*out == NULL && parent != NULL) {
         parent->children--;
         session_place(s, parent);
     }
     return e;
+}
+
+err session_make(struct aws_sessions *s, const struct aws_session_request *r,
+                 struct aws_session **out)
+{
+    return make(s, r, false, out);
 }
 
 struct aws_session *session_root(struct aws_session *a)

@@ -184,8 +184,10 @@ static enum aws_ready get_awaited(struct aws_sessions *s, struct aws_session *a,
             *why = fail(&fault_out_of_memory);
             return AWS_FAILED;
         }
-        if (session_rests(s, a))
+        if (session_rests(s, a)) {
+            session_drop_token(a);
             return answer_failure(s, a, why);
+        }
         session_enqueue(s, a);
     }
     a->wanted = true;

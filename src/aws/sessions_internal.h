@@ -136,6 +136,9 @@ bool session_serves(const struct aws_sessions *s, const struct aws_session *a);
 /* The first of its chain: the one that takes a web identity token. */
 struct aws_session *session_root(struct aws_session *a);
 
+/* The caller's token goes, unless an attempt is coming that has to send it. */
+void session_drop_token(struct aws_session *a);
+
 /* ---- The store (session_store.c) ---- */
 
 err session_check(const struct aws_session_request *r) MUST_USE;

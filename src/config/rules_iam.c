@@ -251,9 +251,12 @@ static void check_chain(struct decoder *d, const struct iam_auth *iam,
         }
     }
     if (iam->assume_role_arn.count > 1 && iam->session_duration_s > CHAINED_MAX_S)
-        decode_warning(d, rules_node(mapping, "session_duration"),
-                       "'session_duration': STS gives a role that another one assumes an hour at "
-                       "most");
+        decode_error(d,
+                     rules_written(mapping, "session_duration")
+                         ? rules_node(mapping, "session_duration")
+                         : at,
+                     "'session_duration': STS refuses more than an hour for a role that another "
+                     "role assumes");
 }
 
 /* AssumeRoleWithWebIdentity has no such parameters; a role after the first is assumed by

@@ -63,6 +63,7 @@ struct db_session {
     unsigned untaken;     /* of the wishes: the control thread has not heard of them */
     struct list wish_link;   /* among the broker's with untaken wishes */
     struct list hungry_link; /* among the broker's hungry */
+    bool stalled;             /* its wishes wait for credentials, not for room */
     struct list resting_link; /* among those kept for their back-off alone */
     unsigned failures;
     int64_t retry_at_ns; /* no login before */
@@ -144,6 +145,7 @@ struct broker {
     unsigned total;   /* connections and logins under way: never more than max_connections */
     unsigned pending; /* logins under way */
     unsigned wished;  /* logins wished for, of all sessions */
+    unsigned stalled; /* of them, those of sessions that wait for credentials */
     unsigned asked;   /* idle connections that their home was asked for: each serves one waiter */
     struct db_session common; /* the service's own */
     /* Not a session: waiters whom a connection of any serves; it never wishes for logins. */
@@ -221,6 +223,10 @@ enum broker_room {
  * list. */
 enum broker_room broker_begin_login(struct broker *b, struct db_session *s, int64_t now_ns,
                                     int64_t *at_ns);
+/* For the control thread: the credentials of the session, one of the list, are on their way.  Its
+ * wishes take up no room until its next broker_begin_login.  When nobody waits for it any more, it
+ * leaves the list and may be gone. */
+void broker_session_stalled(struct broker *b, struct db_session *s);
 /* For the control thread: one login that was begun ended.  backend NULL: it failed. */
 void broker_login_done(struct broker *b, struct db_session *s, struct backend *backend);
 /* For the control thread: there are no credentials for the session, one of the list, and it leaves

@@ -13,8 +13,9 @@ enum {
     WAITERS_LOOKED_AT = 64,
     /* Sessions that only a back-off keeps: a caller whom STS refuses costs no more than this. */
     RESTING_MAX = 1024,
+    /* How long a back-off that is over is remembered, so that the next one is longer. */
+    RESTING_MS = RETRY_MAX_MS,
 };
-
 
 /* ---- Identities ---- */
 
@@ -158,7 +159,13 @@ static bool is_in_use(const struct db_session *s)
     return s->waiting + s->connections + s->pending + s->wishes > 0;
 }
 
-/* Those whose back-off is over go; those with something to do again are no longer kept for it. */
+static bool is_resting(const struct db_session *s, int64_t now_ns)
+{
+    return s->failures > 0 && now_ns < s->retry_at_ns + (int64_t)RESTING_MS * NS_PER_MS;
+}
+
+/* Those whose back-off is long over go; those with something to do again are no longer kept for
+ * it. */
 static void wake_resting(struct broker *b, int64_t now_ns)
 {
     LIST_EACH(node, &b->resting)
@@ -167,7 +174,7 @@ static void wake_resting(struct broker *b, int64_t now_ns)
         if (is_in_use(s)) {
             list_unlink(&s->resting_link);
             b->resting_count--;
-        } else if (now_ns >= s->retry_at_ns) {
+        } else if (!is_resting(s, now_ns)) {
             session_free(b, s);
         }
     }
@@ -189,7 +196,7 @@ void broker_session_settle(struct broker *b, struct db_session *s)
 {
     if (s->common || s == &b->anyone || is_in_use(s))
         return;
-    if (s->failures > 0 && !b->closing && time_monotonic_ns() < s->retry_at_ns)
+    if (!b->closing && is_resting(s, time_monotonic_ns()))
         rest(b, s);
     else
         session_free(b, s);
@@ -206,9 +213,13 @@ void broker_sessions_free(struct broker *b)
 
 /* ---- Wishes ---- */
 
-static bool has_room(const struct broker *b)
+/* Room for a wish of the session.  Who waits for credentials takes none away from others, or STS's
+ * silence would be everybody's. */
+static bool has_room(const struct broker *b, const struct db_session *s)
 {
-    return b->total + b->wished < (uint64_t)b->service.pool.max_connections;
+    unsigned stalled = b->stalled - (s->stalled ? s->wishes : 0);
+
+    return b->total + b->wished - stalled < (uint64_t)b->service.pool.max_connections;
 }
 
 static int64_t oldest_ns(const struct db_session *s)
@@ -235,6 +246,7 @@ static void wish(struct broker *b, struct db_session *s)
     s->wishes++;
     s->untaken++;
     b->wished++;
+    b->stalled += s->stalled;
     if (list_is_empty(&s->wish_link))
         list_push_back(&b->wishing, &s->wish_link);
 }
@@ -254,13 +266,13 @@ void broker_wish(struct broker *b, struct db_session *s, int64_t now_ns)
     bool unprovided = s->connections + coming == 0;
     bool underfed = coming == 0 && b->total > s->connections && s->connections < fair_share(b) &&
                     is_overdue(oldest_ns(s), now_ns);
-    if (unprovided || underfed || has_room(b))
+    if (unprovided || underfed || has_room(b, s))
         wish(b, s);
 }
 
 void broker_wish_beyond(struct broker *b, struct db_session *s, int64_t now_ns)
 {
-    if (!b->closing && s != &b->anyone && s->pending + s->wishes == 0 && has_room(b) &&
+    if (!b->closing && s != &b->anyone && s->pending + s->wishes == 0 && has_room(b, s) &&
         now_ns >= s->retry_at_ns)
         wish(b, s);
 }
@@ -353,6 +365,7 @@ static void grant(struct broker *b, struct db_session *s)
 {
     s->wishes--;
     b->wished--;
+    b->stalled -= s->stalled;
     if (--s->to_start == 0)
         list_unlink(&s->control_link);
     if (!list_is_empty(&s->hungry_link)) {
@@ -361,12 +374,39 @@ static void grant(struct broker *b, struct db_session *s)
     }
 }
 
+static void set_stalled(struct broker *b, struct db_session *s, bool stalled)
+{
+    if (s->stalled == stalled)
+        return;
+    s->stalled = stalled;
+    if (stalled)
+        b->stalled += s->wishes;
+    else
+        b->stalled -= s->wishes;
+}
+
+static bool is_needed(const struct db_session *s)
+{
+    return s->waiting > 0 || s->common || s->connections > 0;
+}
+
+void broker_session_stalled(struct broker *b, struct db_session *s)
+{
+    pthread_mutex_lock(&b->lock);
+    set_stalled(b, s, true);
+    if (!is_needed(s) || b->closing) {
+        while (s->to_start > 0)
+            grant(b, s);
+        broker_session_settle(b, s);
+    }
+    pthread_mutex_unlock(&b->lock);
+}
+
 static enum broker_room find_room(struct broker *b, struct db_session *s, int64_t now_ns,
                                   int64_t *at_ns)
 {
-    bool needed = s->waiting > 0 || s->common || s->connections > 0;
-
-    if (!needed || b->closing) {
+    set_stalled(b, s, false);
+    if (!is_needed(s) || b->closing) {
         grant(b, s);
         broker_session_settle(b, s);
         return BROKER_NO_NEED;
@@ -446,6 +486,7 @@ void broker_session_failed(struct broker *b, struct db_session *s, err why)
     note_failure(s, why);
     while (s->to_start > 0)
         grant(b, s);
+    set_stalled(b, s, false);
     refuse_hopeless(b, s, why);
     broker_session_settle(b, s);
     pthread_mutex_unlock(&b->lock);

@@ -181,6 +181,8 @@ static err name_session(struct arena *arena, const struct snapshot *s, const str
         .client = p->client,
         .role = d->role != NULL ? d->role->name : (struct view){NULL, 0},
         .only_issuer = s->entities.issuer_count == 1,
+        .claims = p->claims,
+        .claim_count = p->claim_count,
     };
 
     if (!d->allowed || iam == NULL || !iam->enabled || !iam->per_caller)

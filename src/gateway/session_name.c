@@ -109,6 +109,12 @@ static bool looks_made_up(struct view text)
     return true;
 }
 
+/* That of the gateway's own sessions (AWS_SESSION_CHAIN_NAME), whoever is called so. */
+static bool is_the_gateways(struct view text)
+{
+    return view_eq_nocase(text, VIEW("sallyport"));
+}
+
 /* The values in their places, what may not stand there as '_'; true when none had to change. */
 static bool fill_in(struct buf *b, struct view text, enum session_text kind,
                     const struct session_caller *caller)
@@ -174,6 +180,7 @@ err session_text_render(struct arena *arena, struct view text, enum session_text
     buf_init(&b, 256 * 1024);
     bool same = fill_in(&b, text, kind, caller);
     bool plain = same && placeholders == 1 && !looks_made_up(buf_view(&b)) &&
+                 !(kind == SESSION_TEXT_NAME && is_the_gateways(buf_view(&b))) &&
                  b.len <= session_text_max(kind) &&
                  (kind == SESSION_TEXT_TAG || b.len >= SESSION_NAME_MIN) &&
                  (caller->only_issuer || !needs_issuer(named_by(text)));
@@ -205,6 +212,26 @@ static struct view source_identity_template(const struct iam_auth *iam)
                                                                    : (struct view){NULL, 0};
 }
 
+/* Claims by which STS gives two tokens of one caller different sessions: conditions of the role's
+ * trust, session tags, source identity ("Available keys for AWS OIDC federation" and "Passing
+ * session tags using AssumeRoleWithWebIdentity" of the IAM user guide). */
+static void add_claims(struct sha256 *h, const struct session_caller *caller)
+{
+    static const char *const names[] = {
+        "aud", "azp", "amr", "email", "https://aws.amazon.com/tags",
+        "https://aws.amazon.com/source_identity",
+    };
+
+    for (size_t n = 0; n < COUNT_OF(names); n++) {
+        struct view json = {NULL, 0};
+        for (size_t i = 0; i < caller->claim_count; i++) {
+            if (view_is(caller->claims[i].name, names[n]))
+                json = caller->claims[i].json;
+        }
+        add_part(h, json);
+    }
+}
+
 static void make_key(const struct iam_auth *iam, const struct session_caller *caller,
                      uint8_t key[DB_KEY_BYTES])
 {
@@ -232,6 +259,8 @@ static void make_key(const struct iam_auth *iam, const struct session_caller *ca
     add_part(&h, iam->policy);
     add_strings(&h, iam->policy_arns);
     add_number(&h, iam->web_identity);
+    if (iam->web_identity == WEB_IDENTITY_CALLER)
+        add_claims(&h, caller);
     add_part(&h, iam->sts_endpoint_url);
     add_part(&h, iam->region);
     sha256_end(&h, key);

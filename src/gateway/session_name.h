@@ -4,11 +4,11 @@
  *
  * No two callers ever share a name.  A rendered text stays plain only when nothing had to be
  * changed or cut, the template has one placeholder, its value is not itself shaped like one of our
- * made-up names, and a subject's or client's issuer is the only configured one.  In every other
- * case it is a readable part, '-', and 26 characters of a digest over all that the template names,
- * each part with its length, the issuer too where a subject or client is named (a subject is unique
- * only within its issuer, RFC 7519 section 4.1.2).  The digest is the first 128 bits of SHA-256, in
- * the lower-case base32 of RFC 4648.
+ * made-up names nor the gateway's own, and a subject's or client's issuer is the only configured
+ * one.  In every other case it is a readable part, '-', and 26 characters of a digest over all that
+ * the template names, each part with its length, the issuer too where a subject or client is named
+ * (a subject is unique only within its issuer, RFC 7519 section 4.1.2).  The digest is the first
+ * 128 bits of SHA-256, in the lower-case base32 of RFC 4648.
  *
  * Pure; any thread.
  */
@@ -32,6 +32,8 @@ struct session_caller {
     struct view client;
     struct view role;
     bool only_issuer; /* the configuration has no other */
+    const struct claim *claims; /* of the token, which may be what the session is assumed with */
+    size_t claim_count;
 };
 
 /* A checked template, rendered; the text lives in the arena, or is the template itself. */
@@ -43,7 +45,8 @@ err session_text_render(struct arena *arena, struct view text, enum session_text
  * the arena.  The key is over what the texts of the AssumeRole that vary are rendered from, and
  * over everything of iam_auth that goes into the AssumeRole: equal keys mean the same request.
  * web_identity_token stays absent: with WEB_IDENTITY_CALLER the issuer, subject and client are in
- * the key, and whoever makes the call puts the token of the moment in.
+ * the key, and the claims by which STS may give another session to another token of theirs; whoever
+ * makes the call puts the token of the moment in.
  */
 err session_identity_make(struct arena *arena, const struct iam_auth *iam,
                           const struct session_caller *caller,

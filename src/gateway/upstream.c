@@ -46,11 +46,13 @@ static err mint_token(struct upstream_login *ul, const struct broker *b, struct 
     struct view host = e->iam_auth.hostname.len > 0 ? e->iam_auth.hostname : e->host;
     int64_t now_us = time_wall_us();
     const char *detail = "";
-    err why = fail(&aws_credentials_waiting);
+    err why = OK;
 
-    if (aws_identity_for(c, e, broker_session_identity(ul->upstream->broker, ul->session),
-                         &credentials, &why, &detail) != AWS_READY)
-        return why;
+    enum aws_ready ready =
+        aws_identity_for(c, e, broker_session_identity(ul->upstream->broker, ul->session),
+                         &credentials, &why, &detail);
+    if (ready != AWS_READY) /* they were there when the login began, and have ended */
+        return ready == AWS_WAIT ? fail(&aws_credentials_waiting) : why;
     const struct rds_token_request request = {
         .kind = RDS_TOKEN_DB,
         .host = host,
@@ -283,7 +285,10 @@ static int64_t pump_session(struct upstream *u, struct db_session *s, int64_t no
     int64_t rate = u->broker->service.pool.login_rate;
     int64_t at = INT64_MAX;
 
-    if (credentials_for(u, s) != AWS_READY)
+    enum aws_ready ready = credentials_for(u, s);
+    if (ready == AWS_WAIT)
+        broker_session_stalled(u->broker, s);
+    if (ready != AWS_READY)
         return INT64_MAX;
     for (unsigned left = s->to_start; left > 0; left--) {
         if (u->login_count >= LOGINS_AT_ONCE)

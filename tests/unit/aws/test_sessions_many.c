@@ -1,4 +1,5 @@
 /* Sessions of assumed roles together: chains, callers' tokens, places, pace, the end. */
+#include "aws/sessions_internal.h"
 #include "sessions_bed.h"
 
 #define S(state) struct sts_bed *b = *(state)
@@ -267,6 +268,45 @@ static void test_a_token_is_sent_again_when_that_may_help(void **state)
     assert_int_equal(sts_bed_get(b, &without), AWS_READY);
 }
 
+static size_t token_bytes_kept(struct aws_sessions *s)
+{
+    size_t at = 0, bytes = 0;
+
+    for (struct aws_session *a; (a = map_next(&s->sessions, &at)) != NULL;)
+        bytes += a->web_token.len;
+    return bytes;
+}
+
+/* Neither after an answer nor where no attempt may be made: it is a secret, and may end soon. */
+static void test_a_token_is_kept_only_while_it_has_to_be_sent(void **state)
+{
+    S(state);
+
+    sts_bed_begin(b, 0, 0);
+    for (size_t roles = 1; roles <= 2; roles++) {
+        struct aws_session_request r = web_request(b, roles);
+        r.policy = VIEW("{}"); /* of the last role */
+        assert_int_equal(sts_bed_get(b, &r), AWS_WAIT);
+        if (roles == 1)
+            assert_true(token_bytes_kept(b->sessions) > 0);
+        sts_bed_refuse(b, 400, "InvalidIdentityToken", "no");
+        assert_int_equal(token_bytes_kept(b->sessions), 0);
+        assert_int_equal(sts_bed_get(b, &r), AWS_FAILED);
+        assert_int_equal(token_bytes_kept(b->sessions), 0);
+        sts_bed_run(b, 60 * 1000);
+        assert_int_equal(sts_bed_get(b, &r), AWS_WAIT);
+        for (size_t i = 0; i < roles; i++)
+            sts_bed_grant(b);
+        assert_int_equal(sts_bed_get(b, &r), AWS_READY);
+        assert_int_equal(token_bytes_kept(b->sessions), 0);
+        /* Its refresh, the first role's session being due too but serving. */
+        sts_bed_run(b, 55 * 60 * 1000);
+        assert_int_equal(sts_bed_get(b, &r), AWS_READY);
+        sts_bed_grant_all(b);
+        assert_int_equal(token_bytes_kept(b->sessions), 0);
+    }
+}
+
 /* ---- Places ---- */
 
 static struct aws_session_request caller_request(const struct sts_bed *b, unsigned caller,
@@ -440,6 +480,30 @@ static void test_held_stays(void **state)
     aws_sessions_release(b->sessions, NULL);
 }
 
+/* With the caller's own token every role of the chain is the caller's: a full family of signers,
+ * each with somebody to sign for, must not keep a newcomer out until one of them ends. */
+static void test_places_of_a_chain_from_the_callers_token(void **state)
+{
+    enum { CALLERS = 8, PLACES = 2 };
+    S(state);
+    uint8_t keys[CALLERS][AWS_SESSION_KEY_BYTES] = {{0}};
+
+    sts_bed_begin(b, 0, 0);
+    for (unsigned i = 0; i < CALLERS; i++) {
+        struct aws_session_request r = web_request(b, 2 + i % 2);
+        keys[i][0] = (uint8_t)i;
+        r.caller_key = keys[i];
+        r.max_sessions = PLACES;
+        assert_int_equal(sts_bed_get(b, &r), AWS_WAIT);
+        sts_bed_live(b, 500, 10);
+        assert_int_equal(sts_bed_get(b, &r), AWS_READY);
+    }
+    /* Two families of last roles; each has its places, and a signer for each at most. */
+    struct aws_sessions_counts counts = sts_bed_counts(b);
+    assert_true(counts.evictions >= CALLERS - 2 * PLACES);
+    assert_in_range(counts.per_caller, 2 * PLACES, 5 * PLACES + 3);
+}
+
 /* One family's callers do not take another's places. */
 static void test_families_have_places_of_their_own(void **state)
 {
@@ -570,11 +634,13 @@ int main(void)
         TEST(test_a_chain_from_the_callers_token),
         TEST(test_why_a_token_does_not_qualify),
         TEST(test_a_token_is_sent_again_when_that_may_help),
+        TEST(test_a_token_is_kept_only_while_it_has_to_be_sent),
         TEST(test_ten_thousand_callers_and_a_thousand_places),
         TEST(test_more_wait_than_there_are_places),
         TEST(test_who_is_waited_for_stays),
         TEST(test_who_left_loses_the_place),
         TEST(test_held_stays),
+        TEST(test_places_of_a_chain_from_the_callers_token),
         TEST(test_families_have_places_of_their_own),
         TEST(test_so_many_a_second_and_at_once),
         TEST(test_throttling_slows_the_pace_and_good_answers_raise_it),

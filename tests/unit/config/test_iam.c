@@ -185,8 +185,9 @@ static const struct {
      WRONG(8, 22, "'session_duration': must be a whole number of seconds, or one with s, m, h or "
                   "d")},
     {IAM("   assume_role_arn: [" R1 ", " R2 "]\n   session_duration: 3601\n"),
-     WARNED(8, 22, "'session_duration': STS gives a role that another one assumes an hour at "
-                   "most")},
+     WRONG(8, 22, "'session_duration': STS refuses more than an hour for a role that another role "
+                  "assumes")},
+    {IAM("   assume_role_arn: [" R1 ", " R2 "]\n   session_duration: 1h\n"), ""},
     {IAM("   assume_role_arn: " R1 "\n   session_duration: 12h\n"), ""},
     {IAM("   assume_role_arn: " R1 "\n   policy: x\n"),
      WRONG(8, 12, "'policy': must be a JSON object, as text")},

@@ -193,9 +193,12 @@ static int64_t pump_session(struct bed *bed, struct db_session *s)
 {
     int64_t at = INT64_MAX;
 
-    if (bed->credentials[number_of(s)] == BED_WAIT)
+    if (bed->credentials[number_of(s)] == BED_WAIT) {
+        broker_session_stalled(bed->broker, s);
         return INT64_MAX;
+    }
     if (bed->credentials[number_of(s)] == BED_DENIED) {
+        bed->denials++;
         broker_session_failed(bed->broker, s, (err){&bed_denied});
         return INT64_MAX;
     }

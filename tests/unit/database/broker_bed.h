@@ -42,6 +42,7 @@ struct bed {
     enum bed_credentials credentials[BED_SESSIONS];
     unsigned logins[BED_SESSIONS];
     unsigned logins_in_all;
+    unsigned denials;
     unsigned fail_every; /* each so manieth login fails; 0: none */
     const struct db_session_identity *latest; /* of the latest login */
     /* The server's, any thread. */

@@ -417,6 +417,64 @@ static void who_waits_for_credentials_holds_no_place(void **state)
     assert_int_equal(bed.logins_in_all, 4);
 }
 
+static void nor_does_it_keep_others_from_more_connections(void **state)
+{
+    (void)state;
+    bed.broker->service.pool.max_connections = bed.service.pool.max_connections = 3;
+    for (unsigned i = 0; i < 10; i++) {
+        bed.credentials[i] = BED_WAIT;
+        begin(i, i);
+    }
+    bed_turn(&bed);
+    bed.hold[20] = true;
+    for (unsigned i = 10; i < 13; i++)
+        begin(i, 20);
+    wait_held(3);
+    bed_permit(&bed, 3);
+    for (unsigned i = 0; i < 10; i++)
+        bed.credentials[i] = BED_READY;
+    bed_pump(&bed);
+    for (unsigned i = 0; i < 13; i++)
+        finish(&calls[i]);
+    assert_int_equal(bed.most_open, 3);
+    assert_int_equal(bed.broker->stalled, 0);
+}
+
+/* However long its credentials take: STS may be silent for as long as it likes. */
+static void who_left_before_the_credentials_came_leaves_nothing(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 10; i++) {
+        bed.credentials[i] = BED_WAIT;
+        begin(i, i);
+    }
+    bed_turn(&bed);
+    for (unsigned i = 0; i < 10; i++)
+        db_call_abandon(&calls[i].db);
+    for (unsigned i = 0; i < 10; i++)
+        finish(&calls[i]);
+    bed_pump(&bed);
+    assert_true(is_empty(NULL));
+    assert_int_equal(bed.broker->wished, 0);
+    assert_int_equal(bed.broker->stalled, 0);
+}
+
+/* Each denial is an event of the audit: 0.1 s apart, then 0.2, 0.4, 0.8. */
+static void a_denied_caller_who_calls_on_is_asked_about_ever_less(void **state)
+{
+    int64_t end = time_monotonic_ns() + 2500000000LL;
+    (void)state;
+
+    bed.credentials[1] = BED_DENIED;
+    while (time_monotonic_ns() < end) {
+        begin(0, 1);
+        finish(&calls[0]);
+        assert_ptr_equal(calls[0].error.fault, &bed_denied);
+        turn_for(20000000);
+    }
+    assert_in_range(bed.denials, 2, 5);
+}
+
 static void a_failed_login_is_tried_again_by_its_session_alone(void **state)
 {
     (void)state;
@@ -597,6 +655,9 @@ int main(void)
         TEST(one_sessions_denial_is_its_own),
         TEST(a_denied_caller_closes_nobodys_connection),
         TEST(who_waits_for_credentials_holds_no_place),
+        TEST(nor_does_it_keep_others_from_more_connections),
+        TEST(who_left_before_the_credentials_came_leaves_nothing),
+        TEST(a_denied_caller_who_calls_on_is_asked_about_ever_less),
         TEST(a_failed_login_is_tried_again_by_its_session_alone),
         TEST(many_denied_callers_leave_nothing_behind),
         TEST(a_caller_who_left_needs_no_login),

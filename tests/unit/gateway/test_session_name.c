@@ -255,6 +255,51 @@ static void whoever_shares_all_that_is_named_shares_the_session(void **state)
     assert_true(same_key(&iam, &iam, &ann, &ann));
 }
 
+/* A token that was given less must not find the session of one that was given more. */
+static void another_token_of_the_caller_may_give_another_session(void **state)
+{
+    (void)state;
+    static const char *const telling[] = {"aud", "azp", "amr", "email",
+                                          "https://aws.amazon.com/tags",
+                                          "https://aws.amazon.com/source_identity"};
+    static const struct view role = VIEW("arn:a");
+    struct iam_auth iam = {.enabled = true,
+                           .assume_role_arn = {&role, 1},
+                           .web_identity = WEB_IDENTITY_CALLER};
+    struct claim one = {.kind = CLAIM_STRING}, two = one;
+    struct session_caller first = caller_of(VIEW("ann")), second = first, bare = first;
+    one.json = VIEW("\"x\"");
+    two.json = VIEW("\"y\"");
+    first.claims = &one;
+    second.claims = &two;
+    first.claim_count = second.claim_count = 1;
+    for (size_t i = 0; i < COUNT_OF(telling); i++) {
+        one.name = two.name = view_str(telling[i]);
+        assert_false(same_key(&iam, &iam, &first, &second));
+        assert_false(same_key(&iam, &iam, &first, &bare));
+        assert_true(same_key(&iam, &iam, &first, &first));
+    }
+    /* But not each token: what changes from one to the next says nothing of rights. */
+    one.name = two.name = VIEW("jti");
+    assert_true(same_key(&iam, &iam, &first, &second));
+    /* And without the token STS hears of none of them. */
+    one.name = two.name = VIEW("aud");
+    iam.web_identity = WEB_IDENTITY_NONE;
+    iam.role_session_name = VIEW("{subject}");
+    assert_true(same_key(&iam, &iam, &first, &second));
+}
+
+static void nobody_is_called_as_the_gateway_itself(void **state)
+{
+    (void)state;
+    struct session_caller c = caller_of(VIEW("sallyport"));
+    assert_true(view_starts_with(name("{subject}", &c), VIEW("sallyport-")));
+    c.subject = VIEW("port");
+    assert_true(view_starts_with(name("Sally{subject}", &c), VIEW("Sallyport-")));
+    ASSERT_NAME("x-{subject}", &c, "x-port");
+    ASSERT_NAME("sallyport", &c, "sallyport");
+}
+
 static void the_key_is_of_the_request_too(void **state)
 {
     (void)state;
@@ -334,6 +379,8 @@ int main(void)
         TEST(no_two_callers_have_the_same_name_or_key),
         TEST(the_source_identity_follows_the_name),
         TEST(whoever_shares_all_that_is_named_shares_the_session),
+        TEST(another_token_of_the_caller_may_give_another_session),
+        TEST(nobody_is_called_as_the_gateway_itself),
         TEST(the_key_is_of_the_request_too),
         TEST(templates_are_checked),
     };
