@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "aws/caller.h"
 #include "aws/region_finder.h"
 #include "base/log.h"
 #include "crypto/random.h"
@@ -48,6 +49,7 @@ struct credential_chain {
     char discovered[AWS_REGION_MAX + 1];
     char region[AWS_REGION_MAX + 1]; /* in force */
     struct aws_credentials held;
+    struct caller_question *asking; /* whose they are */
     int64_t refreshed_us;
     bool served; /* there were credentials: the source stays */
     bool tried;  /* the first attempt has ended */
@@ -170,6 +172,30 @@ static void log_ready(const struct credential_chain *c, bool first)
                  LOG_STR("access_key_id", c->held.access_key_id), LOG_STR("expires", until));
 }
 
+static void on_caller(void *arg, err e, const char *arn, const char *access_key_id,
+                      const char *detail)
+{
+    struct credential_chain *c = arg;
+
+    if (failed(e))
+        log_info("aws_caller_unknown", "STS did not say whose the AWS credentials are: logins "
+                 "are recorded without an ARN",
+                 LOG_STR("reason", e.fault->text), LOG_STR("detail", detail));
+    else if (strcmp(access_key_id, c->held.access_key_id) == 0)
+        snprintf(c->held.arn, sizeof c->held.arn, "%s", arn);
+}
+
+static void name_caller(struct credential_chain *c)
+{
+    if (!c->o.name_caller || c->held.arn[0] != '\0' || c->held.session_token.len == 0)
+        return;
+    caller_abandon(c->asking);
+    err e = caller_ask(c->o.fetcher, &c->plan.sts, &c->held, now_us(c), c->plan.ca_file, on_caller,
+                       c, &c->asking);
+    if (failed(e))
+        c->asking = NULL;
+}
+
 static void succeed(struct credential_chain *c, struct aws_credentials *fresh)
 {
     bool first = !c->served || c->failures > 0;
@@ -186,6 +212,7 @@ static void succeed(struct credential_chain *c, struct aws_credentials *fresh)
     c->due_us = refresh_at_us(c);
     mark_sso_cache(c); /* this attempt may have written it */
     log_ready(c, first);
+    name_caller(c);
 }
 
 /* The environment's own end is final: it will not be read again. */
@@ -420,6 +447,7 @@ void chain_free(struct credential_chain *c)
         return;
     retrieval_abandon(c->running);
     region_finder_abandon(c->finding);
+    caller_abandon(c->asking);
     aws_credentials_clear(&c->held);
     aws_plan_clear(&c->plan);
     aws_environment_clear(&c->environment);

@@ -48,6 +48,9 @@ struct chain_options {
     struct view region_hint;           /* copied; where it is given nothing is discovered */
     struct view profile;               /* --profile: copied; absent: by the order of the sources */
     bool discover_region;
+    /* Asks STS for the ARN of temporary credentials whose source does not say it, beside everything
+     * else, once a refresh; current then has it. */
+    bool name_caller;
     /* "call tick soon, and something has changed": from the chain's thread, never from within a
      * call to the chain but tick.  May be NULL. */
     void (*wake)(void *arg);

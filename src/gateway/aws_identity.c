@@ -247,6 +247,7 @@ static void begin(struct control *c, struct view region_hint)
         .lookup = getenv,
         .region_hint = region_hint,
         .discover_region = region_hint.len == 0,
+        .name_caller = true,
         .wake = wake,
         .wake_arg = c,
     };

@@ -136,6 +136,8 @@ class Sallyport:
         clean.update(
             self.environment if self.environment is not None else self.bed.keys[0].environment()
         )
+        if "AWS_ENDPOINT_URL" not in clean:
+            clean.setdefault("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")  # never the real one
         return clean
 
     def run(self, *arguments, **options):

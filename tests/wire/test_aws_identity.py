@@ -187,6 +187,34 @@ def test_a_login_is_signed_with_the_sources_credentials(gateway, aws, tmp_path, 
     assert 3500 < seconds <= 3600
 
 
+@pytest.mark.parametrize("source", [instance, container])
+def test_a_login_names_the_arn_that_sts_says(gateway, aws, bed, tmp_path, source):
+    sts = aws(Sts)
+    double, environment, _ = source(aws, tmp_path)
+    arn = "arn:aws:sts::123456789012:assumed-role/task/4f2e"
+    tell = double.on_mint
+
+    def on_mint(session):
+        secret, token = session.secret_access_key, session.session_token
+        sts.know(session.access_key_id, secret, token, arn)
+        tell(session)
+
+    double.on_mint = on_mint
+    one = gateway(environment={**sts.environment(), **environment})
+    assert read(one).status == 200
+
+    def named():
+        bed.superuser_sql(
+            "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'"
+        )
+        read(one)
+        return logins(one)[-1].get("iam_arn")
+
+    assert wait_until(named, 30, "the ARN") == arn
+    asked = [r for r in sts.requests if b"GetCallerIdentity" in r.body]
+    assert len(asked) == len(double.minted) == 1
+
+
 def test_a_refresh_in_the_background_changes_the_next_login(gateway, aws, bed, tmp_path):
     double, environment, _ = container(aws, tmp_path)
     double.lifetime_s = 12
