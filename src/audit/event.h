@@ -84,7 +84,7 @@ struct audit_target {
     struct view database_user; /* the login */
     struct view database;
     struct view endpoint;      /* host:port */
-    struct view iam_arn;       /* the role assumed for the login; absent: none */
+    struct view iam_arn;       /* the role that the login assumes; absent: none */
 };
 /* What is called and as whom: service, route, path_template, statement (the route's name),
  * statement_sha256, read_only, database_role, database_user, database, endpoint, iam_arn. */

@@ -64,7 +64,9 @@ const struct audit_field audit_fields[] = {
     {"database_user", AUDIT_TEXT, CALLER | LOGINS, "The database login."},
     {"database", AUDIT_TEXT, CALLER | LOGINS, "The database."},
     {"endpoint", AUDIT_TEXT, CALLER | OUTCOME | LOGINS, "Host and port of the database."},
-    {"iam_arn", AUDIT_TEXT, CALLER | LOGINS, "The IAM role assumed for the login."},
+    {"iam_arn", AUDIT_TEXT, CALLER | LOGINS,
+     "Of a call, the IAM role that its login assumes; of a login, the session's ARN as STS said "
+     "it."},
     {"access_key_id", AUDIT_TEXT, INTENT | OUTCOME | LOGINS,
      "The access key whose signature is the login's password; ties the call to CloudTrail."},
     {"values", AUDIT_OBJECT, INTENT, "The bound values, only when the route says `audit_values`."},

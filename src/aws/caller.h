@@ -1,7 +1,7 @@
 /*
  * Whose credentials these are: one GetCallerIdentity, which every identity may ask ("AWS Security
- * Token Service API Reference"; no permission is needed).  For the ARN in the audit where the source
- * of the credentials does not say it (a container's, an instance's).
+ * Token Service API Reference"; no permission is needed).  For the ARN in the audit where the
+ * source of the credentials does not say it (a container's, an instance's).
  *
  * All on the fetcher's thread; nothing is tried again.
  */
@@ -28,8 +28,8 @@ typedef void caller_done(void *arg, err e, const char *arn, const char *access_k
 /* An answer of another status than 200. */
 extern const struct fault caller_refused;
 
-/* With a failure done is not called.  *slot is the question as long as it is open, and NULL when done
- * is called. */
+/* With a failure done is not called.  *slot is the question as long as it is open, and NULL when
+ * done is called. */
 err caller_ask(struct fetcher *fetcher, const struct sts_endpoint *endpoint,
                const struct aws_credentials *credentials, int64_t now_us, struct view ca_file,
                caller_done *done, void *arg, struct caller_question **slot) MUST_USE;

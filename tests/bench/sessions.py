@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""What an IAM session for each caller costs: callers of whom each logs in by its own, against a pool
-that has room for all of them, and for a part.
+"""What an IAM session for each caller costs: callers of whom each logs in by its own, against a
+pool that has room for all of them, and for a part.
 
     sessions.py [--seconds N] [--pool N] [--clients N] [--callers 8,16,…] [--login-rate N]
 
