@@ -255,26 +255,34 @@ static PGresult *ask(PGconn *c, const char *sql, const char *original, const cha
     return NULL;
 }
 
-/* What the original is, and whether it can be copied: one row of "" or the reason. */
+/* What the original is, and whether it can be copied: one row of "" or the reason.  What a role
+ * owns, holds by grants, or is named by in policies (a restrictive one would not bind a copy) stands
+ * in pg_shdepend; the other may have none of it either, for the secret would hand it out. */
 static const char original_sql[] =
-    "select case"
+    "with held as (select refobjid as role, bool_or(deptype = 'o') as owns,"
+    "  bool_or(deptype = 'a' and classid <> 'pg_catalog.pg_database'::pg_catalog.regclass)"
+    "  as granted, bool_or(deptype = 'r') as named"
+    "  from pg_catalog.pg_shdepend"
+    "  where refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass group by 1)"
+    " select case"
     " when o.oid is null then 'there is no such user'"
-    " when o.rolsuper or o.rolreplication or o.rolbypassrls"
-    "  then 'it is a superuser, or may replicate or bypass row security'"
-    " when u.rolsuper or u.rolreplication or u.rolbypassrls"
-    "  then 'the other user is a superuser, or may replicate or bypass row security'"
-    " when exists (select from pg_catalog.pg_shdepend d where d.refobjid = o.oid"
-    "  and d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass and d.deptype = 'o')"
-    "  then 'it owns objects, which the other user would not'"
-    " when exists (select from pg_catalog.pg_shdepend d where d.refobjid = o.oid"
-    "  and d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass and d.deptype = 'a'"
-    "  and d.classid <> 'pg_catalog.pg_database'::pg_catalog.regclass)"
-    "  then 'it has rights of its own, which the other user would not: grant them to a role"
-    " that it is a member of'"
+    " when o.rolsuper or o.rolcreaterole or o.rolreplication or o.rolbypassrls"
+    "  then 'it is a superuser, or may make users, replicate or bypass row security'"
+    " when u.rolsuper or u.rolcreaterole or u.rolreplication or u.rolbypassrls"
+    "  then 'the other user is a superuser, or may make users, replicate or bypass row security'"
+    " when ho.owns then 'it owns objects, which the other user would not'"
+    " when ho.granted then 'it has rights of its own, which the other user would not: grant them"
+    " to a role that it is a member of'"
+    " when ho.named then 'policies of row security name it, and would not bind the other user'"
+    " when hu.owns then 'the other user owns objects: is it somebody else''s?'"
+    " when hu.granted then 'the other user has rights of its own: is it somebody else''s?'"
+    " when hu.named then 'policies of row security name the other user: is it somebody else''s?'"
     " else '' end, u.oid is not null"
     " from (select $1::text as original, $2::text as other) as given"
     " left join pg_catalog.pg_roles o on o.rolname = given.original"
-    " left join pg_catalog.pg_roles u on u.rolname = given.other";
+    " left join pg_catalog.pg_roles u on u.rolname = given.other"
+    " left join held ho on ho.role = o.oid"
+    " left join held hu on hu.role = u.oid";
 
 /* The statements that make the other like the original, in their order. */
 static const char alike_sql[] =
@@ -309,15 +317,20 @@ static const char alike_sql[] =
     "  and mo.admin is not distinct from mu.admin and mo.set is not distinct from mu.set"
     "  and mo.inherit is not distinct from mu.inherit)"
     /* rights on databases, CONNECT above all */
-    " union all select 4, pg_catalog.format('GRANT %s ON DATABASE %I TO %I', a.privilege_type,"
+    " union all select 4, pg_catalog.format('REVOKE %s ON DATABASE %I FROM %I', a.privilege_type,"
+    " d.datname, $2) from u, pg_catalog.pg_database d,"
+    " lateral pg_catalog.aclexplode(d.datacl) a where a.grantee = u.oid and (a.is_grantable or"
+    "  not exists (select from o, lateral pg_catalog.aclexplode(d.datacl) x"
+    "   where x.grantee = o.oid and x.privilege_type = a.privilege_type))"
+    " union all select 5, pg_catalog.format('GRANT %s ON DATABASE %I TO %I', a.privilege_type,"
     " d.datname, $2) from o, pg_catalog.pg_database d,"
     " lateral pg_catalog.aclexplode(d.datacl) a where a.grantee = o.oid"
     /* settings: a list that is quoted inside is taken over by set_config */
-    " union all select 5, pg_catalog.format('ALTER ROLE %I %s RESET ALL', $2,"
+    " union all select 6, pg_catalog.format('ALTER ROLE %I %s RESET ALL', $2,"
     " case when d.oid is null then '' else pg_catalog.format('IN DATABASE %I', d.datname) end)"
     " from u join pg_catalog.pg_db_role_setting s on s.setrole = u.oid"
     " left join pg_catalog.pg_database d on d.oid = s.setdatabase"
-    " union all select 6, pg_catalog.format("
+    " union all select 7, pg_catalog.format("
     " case when x.name in ('search_path', 'temp_tablespaces', 'local_preload_libraries',"
     "  'session_preload_libraries')"
     " then 'SELECT pg_catalog.set_config(%3$L, %4$L, true); ALTER ROLE %1$I %2$s SET %3$I FROM"
@@ -331,14 +344,24 @@ static const char alike_sql[] =
     "  from pg_catalog.unnest(s.setconfig) c) x"
     ") as statements order by n";
 
-/* What could not be taken away: a grant by somebody else stays when we revoke. */
+/* What could not be given or taken away: a grant by somebody else stays when we revoke. */
 static const char different_sql[] =
     "with m as (select pg_catalog.pg_get_userbyid(member) as who,"
-    " pg_catalog.pg_get_userbyid(roleid) as role from pg_catalog.pg_auth_members)"
-    " select role from (select role from m where who = $1"
-    "  except select role from m where who = $2) as missing"
-    " union all select role from (select role from m where who = $2"
-    "  except select role from m where who = $1) as extra";
+    "  pg_catalog.format('the membership in %s', pg_catalog.pg_get_userbyid(roleid))"
+    "  || case when bool_or(admin_option) then ' with ADMIN' else '' end"
+    "  || case when bool_or((pg_catalog.to_jsonb(a)->>'inherit_option')::bool) then ' with INHERIT'"
+    "   else '' end"
+    "  || case when bool_or((pg_catalog.to_jsonb(a)->>'set_option')::bool) then ' with SET'"
+    "   else '' end as what"
+    "  from pg_catalog.pg_auth_members a group by member, roleid"
+    "  union all select pg_catalog.pg_get_userbyid(a.grantee),"
+    "  pg_catalog.format('the right %s on the database %s', a.privilege_type, d.datname)"
+    "  from pg_catalog.pg_database d, lateral pg_catalog.aclexplode(d.datacl) a"
+    "  where a.grantee <> 0)"
+    " select what from (select what from m where who = $1"
+    "  except select what from m where who = $2) as missing"
+    " union all select what from (select what from m where who = $2"
+    "  except select what from m where who = $1) as extra";
 
 bool rotate_db_look_alike(struct pg_conn *c, const char *original, const char *user, bool *there,
                           char why[ROTATE_WHY_BYTES])
@@ -379,7 +402,7 @@ static bool is_alike(PGconn *c, const char *original, const char *user, char why
 
     if (r != NULL && !good)
         snprintf(why, ROTATE_WHY_BYTES,
-                 "the membership in %s could not be made the same for %s as for %s",
+                 "%s could not be made the same for %s as for %s",
                  PQgetvalue(r, 0, 0), user, original);
     PQclear(r);
     return good;

@@ -45,9 +45,11 @@ bool rotate_db_set_password(struct pg_conn *c, const char *user, const char *pas
 
 /*
  * Makes `user` like `original`, in one transaction: created if it is missing; its attributes,
- * settings and memberships as those of the original, no more and no less; the password set.  An
- * original that owns anything or has rights of its own is refused, since those would be missing
- * from the other; so is one that is superuser, or may replicate or bypass row security.
+ * settings, memberships and rights on databases as those of the original, no more and no less; the
+ * password set.  An original that owns anything, has other rights of its own or stands in policies
+ * of row security is refused, since the other would differ; so is another that has such, since it
+ * would bring more than the original has; so is either that is superuser, or may make users,
+ * replicate or bypass row security.
  */
 bool rotate_db_make_alike(struct pg_conn *c, const char *original, const char *user,
                           const char *password, char why[ROTATE_WHY_BYTES]);

@@ -266,7 +266,13 @@ def test_a_clone_has_all_that_the_original_has(world):
     [
         ("create table owned (); alter table owned owner to {}", "it owns objects"),
         ("create table if not exists g (); grant select on g to {}", "rights of its own"),
+        (
+            "create table if not exists p (); drop policy if exists q on p;"
+            "create policy q on p as restrictive to {}",
+            "policies of row security name it",
+        ),
         ("alter role {} bypassrls", "bypass row security"),
+        ("alter role {} createrole", "may make users"),
     ],
 )
 def test_a_user_that_cannot_be_copied_is_refused(world, sql, reason):
@@ -276,6 +282,55 @@ def test_a_user_that_cannot_be_copied_is_refused(world, sql, reason):
     assert reason in done.stderr
     assert world.verifiers() == before
     assert world.pair(CURRENT) == (world.user, FIRST)
+
+
+@pytest.mark.parametrize(
+    "sql, reason",
+    [
+        ("create table more (); alter table more owner to {}", "the other user owns objects"),
+        ("create table if not exists g (); grant select on g to {}", "has rights of its own"),
+        (
+            "create table if not exists p (); drop policy if exists q on p;"
+            "create policy q on p to {}",
+            "name the other user",
+        ),
+        ("alter role {} replication", "the other user is a superuser"),
+        ("alter role {} createrole", "the other user is a superuser"),
+    ],
+)
+def test_somebody_elses_user_of_the_clones_name_is_left_alone(world, sql, reason):
+    clone = world.user + "_clone"
+    world.bed.superuser_sql(f"create role {clone} login password 'theirs'")
+    world.bed.superuser_script(sql.format(clone))
+    world.bed.superuser_sql("grant reader, writer to master with admin option")
+    for arguments in (["--dry-run"], []):
+        done = world.rotate("--strategy", "alternating-users", *arguments, code=1)
+        assert reason in done.stderr
+    assert world.logs_in(clone, "theirs")
+    assert world.pair(CURRENT) == (world.user, FIRST)
+
+
+def test_a_right_on_a_database_that_the_original_lacks_goes(world):
+    clone = world.user + "_clone"
+    bed = world.bed
+    bed.superuser_script(
+        f"create role {clone} login; grant reader, writer to master with admin option;"
+        "grant all on database shop to master with grant option; set role master;"
+        f"grant create on database shop to {clone};"
+        f"grant connect on database shop to {clone} with grant option; reset role;"
+        f"grant connect on database shop to {world.user}"
+    )
+    world.rotate("--strategy", "alternating-users")
+    assert f"{clone}=c/master" in bed.superuser_sql("select datacl from pg_database")
+    world.assert_rotated()
+    # One that the master did not give it cannot take: then nothing is changed.
+    bed.superuser_sql(f"grant create on database shop to {world.user}")
+    before = world.verifiers()
+    bed.superuser_sql("revoke create on database shop from master")
+    done = world.rotate("--strategy", "alternating-users", code=1)
+    assert "the right CREATE on the database shop could not be made the same" in done.stderr
+    assert world.verifiers() == before
+    bed.superuser_sql("revoke all on database shop from master cascade")
 
 
 # -- --dry-run, and what is not ours -------------------------------------------------------------
