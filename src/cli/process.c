@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "cli/cli.h"
 #include "cli/node.h"
+#include "cli/store_login.h"
 #include "config/node_text.h"
 #include "gateway/control.h"
 #include "gateway/config_host.h"
@@ -80,6 +81,8 @@ static int reload(const struct node_config *node, int64_t timeout_s)
     (void)timeout_s;
     if (cli_running(node) == 0)
         return not_running(node);
+    if (view_is(node->database, "postgres") && !cli_store_fetch(node))
+        return 1;
     arena_init(&arena, 16 * 1024, 64 * 1024 * 1024);
     host.node = node;
     err e = snapshot_build(node->declarative_config.data, &nothing, &d, &s);

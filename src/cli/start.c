@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/node.h"
+#include "cli/store_login.h"
 #include "cli/secrets.h"
 #include "gateway/control.h"
 
@@ -398,11 +399,6 @@ static int serve(const char *conf_file)
     arena_init(&arena, 16 * 1024, 16 * 1024 * 1024);
     if (!load_node(&arena, conf_file, &node))
         return 1;
-    if (view_is(node.database, "postgres")) {
-        fputs("Error: database = postgres: 'start' serves files only, so far; 'config db_export' "
-              "writes one for declarative_config\n", stderr);
-        return 1;
-    }
     if (node.declarative_config.len == 0) {
         fputs("Error: there is nothing to serve: set declarative_config\n", stderr);
         return 1;
@@ -410,6 +406,8 @@ static int serve(const char *conf_file)
     set_up_log(&node);
     int claim = cli_claim_prefix(&node);
     if (claim < 0)
+        return 1;
+    if (view_is(node.database, "postgres") && !cli_store_fetch(&node))
         return 1;
     if (!control_start(&control, &node))
         return 1;

@@ -143,7 +143,6 @@ static err open_by_iam(struct store_login *login, struct store **out, struct sto
 {
     struct aws_errand x = {.pg = login->pg};
 
-    log_set_level(LOG_ERROR); /* what fails is said by the command */
     arena_init(&x.arena, ENDPOINT_BLOCK_BYTES, ENDPOINT_MAX_BYTES);
     ENSURE(uv_loop_init(&x.loop) == 0 && uv_timer_init(&x.loop, &x.timer) == 0);
     x.fetcher = net_fetcher_new(&x.loop);
@@ -169,10 +168,19 @@ static bool is_off(const struct node_config *node)
     return false;
 }
 
+err cli_store_connect(const struct node_config *node, const struct pg_settings *pg,
+                      struct store **out, struct store_why *why)
+{
+    struct store_login login = {.node = node, .pg = pg};
+
+    *out = NULL;
+    store_forget_environment();
+    return pg->iam_auth ? open_by_iam(&login, out, why) : store_open(&login, out, why);
+}
+
 struct store *cli_store_open(const struct node_config *node, int64_t db_timeout_s)
 {
     struct pg_settings pg = node->pg;
-    struct store_login login = {.node = node, .pg = &pg};
     struct store_why why = {""};
     struct store *s = NULL;
 
@@ -180,10 +188,10 @@ struct store *cli_store_open(const struct node_config *node, int64_t db_timeout_
         fputs("Error: database = off: there is no database to work on\n", stderr);
         return NULL;
     }
+    log_set_level(LOG_ERROR); /* what fails is said by the command */
     if (db_timeout_s > 0)
         pg.timeout_ms = db_timeout_s * 1000;
-    store_forget_environment();
-    err e = pg.iam_auth ? open_by_iam(&login, &s, &why) : store_open(&login, &s, &why);
+    err e = cli_store_connect(node, &pg, &s, &why);
     if (failed(e))
         cli_store_complain(e, &why);
     return s;

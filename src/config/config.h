@@ -138,6 +138,9 @@ err entities_parse(struct arena *arena, const char *file_name, struct view text,
 /* Where `sallyport` looks when no -c is given. */
 #define CONFIG_DEFAULT_FILE "/etc/sallyport/sallyport.conf"
 
+/* In the prefix: what a node with database = postgres read from there last, and serves. */
+#define STORE_FILE "store.yaml"
+
 /* One property given on the command line. */
 struct node_setting {
     struct view name;

@@ -332,6 +332,23 @@ static void check_files(struct joiner *j)
     }
 }
 
+/* With database = postgres: where the node keeps what it read there last. */
+static void name_fetched_file(struct joiner *j)
+{
+    struct property_origin *origin = joiner_origin(j, "declarative_config");
+
+    if (!view_is(j->out->database, "postgres"))
+        return;
+    if (origin->kind != ORIGIN_DEFAULT)
+        joiner_report(j, SEVERITY_WARNING, origin, "declarative_config",
+                      "has no effect with database = postgres");
+    j->out->declarative_config =
+        arena_printf(j->arena, "%.*s/" STORE_FILE, VIEW_ARG(j->out->prefix));
+    origin->kind = ORIGIN_PROPERTY;
+    origin->source = VIEW("database");
+    j->no_memory = j->no_memory || j->out->declarative_config.data == NULL;
+}
+
 static void finish(struct joiner *j)
 {
     struct node_config *out = j->out;
@@ -346,6 +363,7 @@ static void finish(struct joiner *j)
     check_certificate(j, tls);
     check_files(j);
     joiner_finish_pg(j);
+    name_fetched_file(j);
     if (out->audit_directory.len == 0)
         out->audit_directory = arena_printf(j->arena, "%.*s/audit", VIEW_ARG(out->prefix));
     if (out->node_name.len == 0 && gethostname(host, sizeof host - 1) == 0)

@@ -114,6 +114,13 @@ static bool says_env(struct view line)
     return view_is(view_cut(line, ' ', &word), "env");
 }
 
+/* 'sallyport reload' logs in to the configuration's database with what the file says then. */
+static bool counts_at_reload(const char *name)
+{
+    return view_starts_with(view_str(name), VIEW("pg_")) ||
+           view_starts_with(view_str(name), VIEW("lua_ssl_"));
+}
+
 size_t node_text_changed(struct view before, const struct node_config *now, struct buf *names)
 {
     struct buf line;
@@ -125,7 +132,8 @@ size_t node_text_changed(struct view before, const struct node_config *now, stru
         struct view old = line_of(before, name);
         buf_reset(&line);
         write_line(&line, now, i);
-        if (old.data == NULL || buf_failed(&line) || view_eq(old, buf_view(&line)) ||
+        if (counts_at_reload(name) || old.data == NULL ||
+            buf_failed(&line) || view_eq(old, buf_view(&line)) ||
             says_env(old) || says_env(buf_view(&line)))
             continue;
         buf_add_str(names, count++ > 0 ? ", " : "");

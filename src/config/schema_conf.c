@@ -21,8 +21,7 @@ static const struct field node_fields[] = {
     {.name = "database", .type = FIELD_STRING, AT(database), .fallback = "off",
      .words = database_words,
      .doc = "Where the configuration is kept; off: in the file declarative_config; postgres: in "
-            "the database of pg_host, by the commands migrations and config, but not served from "
-            "there yet."},
+            "the database of pg_host, read at the start and at 'sallyport reload'."},
     {.name = "proxy_listen", .type = FIELD_LISTENS, AT(proxy_listen), .fallback = "127.0.0.1:8000",
      .doc = "Where callers are served: ADDRESS:PORT, with ssl after it for TLS, comma separated, "
             "or off."},

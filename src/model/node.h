@@ -74,8 +74,8 @@ struct pg_settings {
 
 struct node_config {
     struct view prefix;             /* the working directory: pid file, audit, keys */
-    struct view declarative_config; /* the path of sallyport.yaml */
-    struct view database;           /* "off" for now */
+    struct view declarative_config; /* the path of sallyport.yaml; PREFIX/store.yaml of postgres */
+    struct view database;           /* "off" or "postgres" */
     struct listens proxy_listen;
     struct listens status_listen;
     bool allow_plaintext; /* lets proxy_listen be plain beyond loopback */

@@ -86,8 +86,6 @@ def with_change(text, old, new):
      "regular expressions ('~') are not supported yet"),
     ("sallyport.yaml", "postgres://app@shop.cluster-abc", "mysql://app@shop.cluster-abc",
      "postgres://"),
-    ("sallyport.conf", "prefix =", "database = postgres\nprefix =",
-     "'postgres' is not supported yet"),
     ("sallyport.conf", "prefix =", "admin_listen = 127.0.0.1:8001\nprefix =",
      "not supported yet"),
 ])

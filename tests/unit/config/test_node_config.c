@@ -209,6 +209,8 @@ static const struct {
     {"log_level = notise\n", NULL, "1:0 error: 'log_level': 'notise' is not one of debug, info, "
                                    "notice, warn, error; did you mean 'notice'?\n"},
     {"database = postgres\n", NULL, ""},
+    {"database = postgres\ndeclarative_config = x\n", NULL,
+     "2:0 warning: 'declarative_config': has no effect with database = postgres\n"},
     {"database = cassandra\n", NULL,
      "1:0 error: 'database': 'cassandra' is not one of off, postgres\n"},
     {"client_max_body_size = 2t\n", NULL, "1:0 error: 'client_max_body_size': must be a whole "
