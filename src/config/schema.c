@@ -74,7 +74,10 @@ static void add_roff(struct buf *out, const char *text)
             buf_add_str(out, "\\e");
         else if (*text == '-')
             buf_add_str(out, "\\-");
-        else
+        else if (strncmp(text, "…", sizeof "…" - 1) == 0) { /* roff reads no UTF-8 */
+            buf_add_str(out, "\\[u2026]");
+            text += sizeof "…" - 2;
+        } else
             buf_add_char(out, *text);
     }
 }
