@@ -441,13 +441,23 @@ err chain_new(const struct chain_options *options, struct credential_chain **out
     return OK;
 }
 
-void chain_free(struct credential_chain *c)
+void chain_stop(struct credential_chain *c)
 {
     if (c == NULL)
         return;
     retrieval_abandon(c->running);
     region_finder_abandon(c->finding);
     caller_abandon(c->asking);
+    c->running = NULL;
+    c->finding = NULL;
+    c->asking = NULL;
+}
+
+void chain_free(struct credential_chain *c)
+{
+    if (c == NULL)
+        return;
+    chain_stop(c);
     aws_credentials_clear(&c->held);
     aws_plan_clear(&c->plan);
     aws_environment_clear(&c->environment);

@@ -76,7 +76,11 @@ extern const struct fault aws_credentials_waiting; /* the first attempt has not 
 
 /* Reads the environment; asks nobody yet. */
 err chain_new(const struct chain_options *options, struct credential_chain **out) MUST_USE;
-/* What is in flight ends without effect; the provider is gone too. */
+/* Ends for good what is in flight, without effect: for when the fetcher and the runner are about to
+ * close, since what they cancel must not lead to another exchange.  What is held goes on serving;
+ * tick is not to be called again. */
+void chain_stop(struct credential_chain *c);
+/* The same, and the provider is gone too. */
 void chain_free(struct credential_chain *c);
 
 /* Does what is due, and returns when to call again at the latest (monotonic milliseconds). */

@@ -104,42 +104,75 @@ static err ask_refresh(struct retrieval *r)
     return e;
 }
 
+/* The cache as it is now: a login, or a refresh by somebody else, may have come meanwhile. */
+struct cache_now {
+    struct buf text;
+    int why; /* errno; 0: it was read */
+    struct sso_token token;
+    bool is_newer; /* and good: with another refresh token than the one that this run has used */
+};
+
+static void look_at_cache(const struct retrieval *r, struct cache_now *now)
+{
+    *now = (struct cache_now){0};
+    buf_init(&now->text, SSO_CACHE_MAX_BYTES + 8192);
+    if (!aws_read_file(retrieval_step(r)->cache_file, SSO_CACHE_MAX_BYTES, &now->text))
+        now->why = errno;
+    else
+        now->is_newer = !failed(sso_token_read(buf_view(&now->text), &now->token)) &&
+                        now->token.expiry_us > retrieval_now_us(r) &&
+                        !secret_eq(secret_view(&now->token.refresh_token),
+                                               secret_view(&r->sso.refresh_token));
+}
+
+static void clear_cache_now(struct cache_now *now)
+{
+    sso_token_clear(&now->token);
+    buf_clear_secure(&now->text);
+}
+
 /* For the tools beside us, and for our next run.  A cache that cannot be written does not stop
  * this run; but a refresh token serves once, so it is said. */
-static void write_cache(struct retrieval *r)
+static void write_cache(const struct retrieval *r, const struct cache_now *now)
 {
     struct view path = retrieval_step(r)->cache_file;
-    struct buf before, after;
+    struct buf after;
 
-    buf_init(&before, SSO_CACHE_MAX_BYTES + 8192);
     buf_init(&after, 2 * SSO_CACHE_MAX_BYTES);
-    errno = 0;
-    if (!aws_read_file(path, SSO_CACHE_MAX_BYTES, &before) ||
-        failed(sso_token_write(&r->sso, buf_view(&before), &after)) ||
+    errno = now->why;
+    if (now->why != 0 || failed(sso_token_write(&r->sso, buf_view(&now->text), &after)) ||
         !sso_cache_replace(path, buf_view(&after)))
         log_warn("aws_sso_cache_not_written",
                  "the refreshed token of IAM Identity Center could not be kept: log in again when "
                  "the next refresh fails",
                  LOG_VIEW("file", path), LOG_STR("reason", errno != 0 ? strerror(errno) : ""));
-    buf_clear_secure(&before);
     buf_clear_secure(&after);
 }
 
+/* What the refresh brought; or what somebody else has brought, which is never written over: its
+ * refresh token belongs to another registration or to a later refresh. */
 static void take_refresh(struct retrieval *r, const struct fetch_response *response)
 {
+    struct cache_now now;
     char why[WHY_MAX - 40];
 
-    if (response->status != 200) {
+    look_at_cache(r, &now);
+    if (now.is_newer) {
+        sso_token_clear(&r->sso);
+        r->sso = now.token;
+        now.token = (struct sso_token){0};
+    } else if (response->status != 200) {
         sso_describe_error(response->body, why, sizeof why);
         snprintf(r->refresh_detail, sizeof r->refresh_detail, "the refresh failed: status %d %s",
                  response->status, why);
-        return;
+    } else {
+        err e = sso_read_create_token(response->body, retrieval_now_us(r), &r->sso);
+        if (failed(e))
+            snprintf(r->refresh_detail, sizeof r->refresh_detail, "%s", e.fault->text);
+        else
+            write_cache(r, &now);
     }
-    err e = sso_read_create_token(response->body, retrieval_now_us(r), &r->sso);
-    if (failed(e))
-        snprintf(r->refresh_detail, sizeof r->refresh_detail, "%s", e.fault->text);
-    else
-        write_cache(r);
+    clear_cache_now(&now);
 }
 
 err retrieval_begin_sso(struct retrieval *r)

@@ -61,6 +61,7 @@ static void on_fetcher_closed(void *arg)
 
 void aws_errand_end(struct aws_errand *x)
 {
+    chain_stop(x->chain);
     net_fetcher_close(x->fetcher, on_fetcher_closed, NULL);
     net_runner_close(x->runner, NULL, NULL);
     while (uv_run(&x->loop, UV_RUN_DEFAULT) != 0)

@@ -179,6 +179,7 @@ static void on_fetcher_closed(void *arg)
 void rotate_aws_close(struct rotate_aws *a)
 {
     aws_sessions_free(a->sessions);
+    chain_stop(a->chain);
     if (a->runner != NULL)
         net_runner_close(a->runner, NULL, NULL);
     if (a->fetcher != NULL)

@@ -210,6 +210,7 @@ void cli_secrets_free(struct cli_secrets *s)
     secret_host_clear(&s->host);
     if (s->open) {
         aws_sessions_free(s->sessions);
+        chain_stop(s->chain);
         close_loop(s);
         chain_free(s->chain);
     }

@@ -127,12 +127,13 @@ static void on_closed(void *arg)
 
 static void end_errand(struct aws_errand *x)
 {
+    aws_sessions_free(x->sessions);
+    chain_stop(x->chain);
     net_fetcher_close(x->fetcher, on_closed, NULL);
     net_runner_close(x->runner, on_closed, NULL);
     uv_close((uv_handle_t *)&x->timer, NULL);
     while (uv_run(&x->loop, UV_RUN_DEFAULT) != 0)
         continue; /* a uv_stop from before was still waiting */
-    aws_sessions_free(x->sessions);
     chain_free(x->chain);
     arena_clear(&x->arena);
     ENSURE(uv_loop_close(&x->loop) == 0);

@@ -377,6 +377,7 @@ void aws_identity_close_handles(struct control *c)
     /* Before the fetcher ends what is in flight: nothing new may start from its answers. */
     aws_sessions_free(c->sessions);
     c->sessions = NULL;
+    chain_stop(c->chain);
 }
 
 void aws_identity_free(struct control *c)

@@ -110,13 +110,23 @@ static void tell(struct job *j, err e)
     done(j->arg, e, j->detail, failed(e) ? NULL : &j->result);
 }
 
+/* When the leader has ended and its number is taken again, the group was empty and is no more ours
+ * (a number stays with its group as long as that has members). */
+static void kill_group(const struct job *j)
+{
+    if (j->spawned && (j->running || (kill(j->process.pid, 0) != 0 && errno == ESRCH)))
+        kill(-j->process.pid, SIGKILL);
+}
+
 /* Ends the run early.  The handles but the process's go at once: somebody who left the group may
  * hold the pipes open for ever. */
 static void give_up(struct job *j, const struct fault *fault)
 {
+    const bool over = j->done == NULL && !j->running; /* what it left behind is not ours to end */
+
     tell(j, fail(fault));
-    if (j->spawned)
-        kill(-j->process.pid, SIGKILL);
+    if (!over)
+        kill_group(j);
     if (!j->running) {
         close_all(j);
         return;
@@ -220,13 +230,12 @@ static void close_on_exec(void)
 
 /* NUL-terminated copies of the words in one block behind their pointers; NULL when there is no
  * memory. */
-static char **copy_words(const struct run_request *request)
+static char **copy_words(const struct run_request *request, size_t *bytes)
 {
-    size_t bytes = (request->count + 1) * sizeof(char *);
-
+    *bytes = (request->count + 1) * sizeof(char *);
     for (size_t i = 0; i < request->count; i++)
-        bytes += request->words[i].len + 1;
-    char **words = calloc(1, bytes);
+        *bytes += request->words[i].len + 1;
+    char **words = calloc(1, *bytes);
     if (words == NULL)
         return NULL;
     char *at = (char *)(words + request->count + 1);
@@ -254,7 +263,8 @@ static err spawn(struct job *j, const struct run_request *request)
 {
     if (!is_good(request))
         return fail(&run_refused);
-    char **words = copy_words(request);
+    size_t bytes;
+    char **words = copy_words(request, &bytes);
     if (words == NULL)
         return fail(&fault_out_of_memory);
     const uv_stdio_flags flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE;
@@ -277,6 +287,7 @@ static err spawn(struct job *j, const struct run_request *request)
     int wrong = uv_spawn(j->runner->loop, &j->process, &options);
     if (wrong != 0)
         snprintf(j->detail, sizeof j->detail, "%.100s: %s", words[0], uv_strerror(wrong));
+    secret_wipe(words, bytes); /* an argument may be one */
     free(words);
     return wrong == 0 ? OK : fail(&run_failed);
 }

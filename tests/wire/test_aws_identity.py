@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import threading
+import time
 import urllib.parse
 
 import harness
@@ -458,3 +459,26 @@ def test_a_region_that_nothing_says_is_asked_of_the_instance_again_and_again(bed
             assert logins(one)[-1]["credential_source"] == "instance_metadata"
         finally:
             one.close()
+
+
+def test_a_stop_while_a_token_is_refreshed_asks_for_nothing_more(gateway, aws, tmp_path):
+    portal, environment, _ = identity_center(aws, tmp_path)
+    oidc, asked, go_on = portal.beside[0], threading.Event(), threading.Event()
+    real = oidc.answer
+
+    def answer(request):
+        asked.set()
+        assert go_on.wait(30)
+        return real(request)
+
+    oidc.answer = answer
+    (cache,) = (tmp_path / ".aws" / "sso" / "cache").glob("*.json")
+    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 300))
+    cache.write_text(cache.read_text().replace("2020-01-01T00:00:00Z", soon))  # still good
+    one = gateway(start=False, environment=environment).launch()
+    try:
+        assert asked.wait(30)
+        one.stop()
+    finally:
+        go_on.set()
+    assert portal.requests == []

@@ -271,6 +271,34 @@ static void a_region_that_is_said_is_not_asked_for(void **state)
     assert_int_equal(b->net.started, 0);
 }
 
+/* As when the fetcher closes: what it cancels must not lead to the next exchange. */
+static void a_chain_that_stops_asks_nobody_any_more(void **state)
+{
+    struct bed *b = *state;
+
+    bed_set_files(b);
+    bed_set("AWS_ACCESS_KEY_ID", "AKIAENV");
+    bed_set("AWS_SECRET_ACCESS_KEY", "s");
+    bed_set("ECS_CONTAINER_METADATA_URI_V4", "http://169.254.170.2/v4/id");
+    bed_begin_with(b, NULL, true, NULL);
+    assert_int_equal(b->net.started, 1);
+    chain_stop(b->chain);
+    bed_fail(b, &region_not_found, "cancelled");
+    assert_int_equal(b->net.started, 1);
+    bed_serves(b, "environment", "AKIAENV");
+    bed_stop(b);
+
+    /* Version 1, where it is allowed, is asked after a failure of version 2. */
+    bed_set("AWS_ACCESS_KEY_ID", "");
+    bed_set("AWS_SECRET_ACCESS_KEY", "");
+    bed_set("AWS_EC2_METADATA_V1_DISABLED", "false");
+    bed_begin(b);
+    assert_int_equal(b->net.started, 2);
+    chain_stop(b->chain);
+    bed_fail(b, &region_not_found, "cancelled");
+    assert_int_equal(b->net.started, 2);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, bed_open, bed_close)
 
 int main(void)
@@ -286,6 +314,7 @@ int main(void)
         T(a_region_not_found_is_asked_for_again),
         T(a_source_that_needs_sts_waits_for_the_region_once),
         T(a_region_that_is_said_is_not_asked_for),
+        T(a_chain_that_stops_asks_nobody_any_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -249,6 +249,40 @@ static void closing_the_runner_kills_what_runs(void **state)
     assert_ptr_equal(b->outcome.fault, &run_cancelled);
 }
 
+static void on_done_close(void *arg, err e, const char *detail, const struct run_result *result)
+{
+    struct bed *b = arg;
+
+    on_done(arg, e, detail, result);
+    net_runner_close(b->runner, NULL, NULL);
+    b->runner = NULL;
+}
+
+/* An agent that a program has started for later is not the runner's any more. */
+static void closing_the_runner_leaves_alone_what_a_program_that_ended_left_behind(void **state)
+{
+    const struct view words[] = {
+        VIEW("/bin/sh"), VIEW("-c"), VIEW("sleep 1000 </dev/null >/dev/null 2>&1 & echo $!")};
+    const struct run_request request = {words, 3, 20000, 100};
+    struct bed *b = *state;
+    struct runner *r = net_runner_base(b->runner);
+
+    r->start(r, &request, on_done_close, b);
+    wait_for(b);
+    assert_false(failed(b->outcome));
+    pid_t agent = (pid_t)strtol(b->output, NULL, 10);
+    assert_true(agent > 1);
+    assert_int_equal(b->told, 1);
+    char path[64], stat[256] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)agent);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(stat, sizeof stat, f));
+    fclose(f);
+    assert_null(strstr(stat, ") Z "));
+    assert_int_equal(kill(agent, SIGKILL), 0);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, open_bed, close_bed)
 
 int main(void)
@@ -262,6 +296,7 @@ int main(void)
         T(a_daemon_that_keeps_the_pipe_open_ends_with_the_limit),
         T(a_child_gets_no_descriptor_but_its_three),
         T(closing_the_runner_kills_what_runs),
+        T(closing_the_runner_leaves_alone_what_a_program_that_ended_left_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
