@@ -27,6 +27,8 @@ static const char help[] =
     "  --region REGION      default: the one in SECRET-ID, else as for other calls to AWS\n"
     "  --endpoint-url URL   of Secrets Manager, taken exactly as written\n"
     "  --sslrootcert ROOTS  rds, system, or a PEM file; default: the service's, else rds\n"
+    "  --service NAME       the service of the configuration that is meant; default: the\n"
+    "                       first that logs in with the secret, if any\n"
     "  -c, --conf FILE      the node's configuration; by default " CONFIG_DEFAULT_FILE "\n"
     "  -h, --help           this text\n"
     "\n"
@@ -38,7 +40,7 @@ static const char help[] =
 
 #define AGE_MAX_S (UINT64_C(36500) * 86400)
 
-enum option_code { STRATEGY = 256, MASTER, OLDER, DRY_RUN, REGION, ENDPOINT, ROOTS };
+enum option_code { STRATEGY = 256, MASTER, OLDER, DRY_RUN, REGION, ENDPOINT, ROOTS, SERVICE };
 
 static const struct option options[] = {
     {"strategy", required_argument, NULL, STRATEGY},
@@ -48,6 +50,7 @@ static const struct option options[] = {
     {"region", required_argument, NULL, REGION},
     {"endpoint-url", required_argument, NULL, ENDPOINT},
     {"sslrootcert", required_argument, NULL, ROOTS},
+    {"service", required_argument, NULL, SERVICE},
     {"conf", required_argument, NULL, 'c'},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -114,6 +117,9 @@ static const char *take(struct rotate_options *o, int code)
         return NULL;
     case ROOTS:
         o->sslrootcert = view_str(optarg);
+        return NULL;
+    case SERVICE:
+        o->service = view_str(optarg);
         return NULL;
     case 'c':
         o->conf_file = optarg;

@@ -25,6 +25,7 @@ struct rotate_options {
     struct view region;
     struct view endpoint_url;
     const char *conf_file;
+    struct view service;      /* absent: the first that logs in with the secret, if any */
     struct view sslrootcert;  /* absent: the service's, else rds */
     int64_t if_older_than_s;  /* 0: now */
     bool dry_run;

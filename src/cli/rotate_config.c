@@ -117,11 +117,15 @@ static bool names(struct rotate_config *c, const struct entities *all, struct vi
     return true;
 }
 
-/* The service's own endpoint, or its read part where that alone logs in so. */
-static void find_service(struct rotate_config *c, const struct entities *all, struct view id)
+/* The service's own endpoint, or its read part where that alone logs in so.  Two vaults may have
+ * secrets of one name, and services may differ in strategy: `named` says whose is meant. */
+static void find_service(struct rotate_config *c, const struct entities *all, struct view id,
+                         struct view named)
 {
     for (size_t i = 0; i < all->service_count && !c->service.found; i++) {
         const struct service *s = &all->services[i];
+        if (named.len > 0 && !view_eq(s->name, named))
+            continue;
         const struct endpoint *const both[] = {&s->primary, s->has_read ? &s->read : NULL};
         for (size_t n = 0; n < COUNT_OF(both) && !c->service.found; n++) {
             const struct endpoint *e = both[n];
@@ -211,7 +215,7 @@ static bool load(struct rotate_config *c, const struct rotate_options *o, struct
         return true;
     if (failed(entities_load(&c->arena, node->declarative_config.data, &host, &all, d)))
         return false;
-    find_service(c, &all, view_str(o->secret_id));
+    find_service(c, &all, view_str(o->secret_id), o->service);
     return true;
 }
 
@@ -224,6 +228,11 @@ bool rotate_config_open(struct rotate_config *c, struct rotate_options *o)
     if (!load(c, o, &d)) {
         diag_print(&d, STDERR_FILENO);
         fputs("Error: the configuration is not valid\n", stderr);
+        return false;
+    }
+    if (o->service.len > 0 && !c->service.found) {
+        fprintf(stderr, "Error: the configuration has no service %.*s that logs in with %s\n",
+                VIEW_ARG(o->service), o->secret_id);
         return false;
     }
     if (!find_roots(c, o->sslrootcert.len > 0 ? o->sslrootcert : c->service.sslrootcert))

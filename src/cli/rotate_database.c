@@ -256,8 +256,8 @@ static PGresult *ask(PGconn *c, const char *sql, const char *original, const cha
 }
 
 /* What the original is, and whether it can be copied: one row of "" or the reason.  What a role
- * owns, holds by grants, or is named by in policies (a restrictive one would not bind a copy) stands
- * in pg_shdepend; the other may have none of it either, for the secret would hand it out. */
+ * owns, holds by grants, or is named by in policies (a restrictive one would not bind a copy)
+ * stands in pg_shdepend; the other may have none of it either, for the secret would hand it out. */
 static const char original_sql[] =
     "with held as (select refobjid as role, bool_or(deptype = 'o') as owns,"
     "  bool_or(deptype = 'a' and classid <> 'pg_catalog.pg_database'::pg_catalog.regclass)"

@@ -277,7 +277,7 @@ static void begin(struct rotations *r, struct job *j)
 {
     struct flight *f = calloc(1, sizeof *f);
     char age[32];
-    struct view words[8];
+    struct view words[10];
     size_t n = 0;
 
     if (f == NULL)
@@ -285,6 +285,8 @@ static void begin(struct rotations *r, struct job *j)
     snprintf(age, sizeof age, "%llds", (long long)j->every_s);
     words[n++] = view_str(r->options.program);
     words[n++] = VIEW("rotate");
+    words[n++] = VIEW("--service"); /* whose vault, strategy and host are meant */
+    words[n++] = j->service;
     words[n++] = VIEW("--if-older-than");
     words[n++] = view_str(age);
     if (r->options.conf_file != NULL) {

@@ -4,7 +4,7 @@
  *   WAITING ─► GOOD ◄─► FAILED          GOOD: rotated, or not due yet
  *      └─────► FOLLOWED                 AWS rotates the secret itself: looked at once a day
  *
- * The work is done by this program as a child (`sallyport rotate SECRET --if-older-than …`), so
+ * The work is done by this program as a child (`sallyport rotate SECRET --service NAME …`), so
  * that neither the loop nor a worker waits for the database or AWS, and the one who rotates by hand
  * and the one who does it by the clock are the same code.  The child looks at the secret's dates;
  * here stands only when to have it look: soon after the start by chance, then each twenty-fourth of

@@ -592,6 +592,51 @@ def test_the_vaults_role_region_and_endpoint_are_taken(world, tmp_path):
     world.assert_rotated()
 
 
+def test_of_two_vaults_secrets_of_one_name_the_services_is_meant(world, tmp_path):
+    """Its vault, strategy, master and host, although another service stands before it."""
+
+    def service(name, vault, **more):
+        return {
+            "name": name,
+            "url": f"postgres://localhost:{world.bed.port}/shop",
+            "secret": f"{{vault://{vault}/db%2Fapp}}",
+            "sslrootcert": str(world.ca),
+            **more,
+        }
+
+    rotation = {
+        "every": 30 * 86400,
+        "strategy": "alternating-users",
+        "master": "{vault://aws/db%2Fmaster}",
+    }
+    served = {
+        "_format_version": "3.0",
+        "vaults": [
+            {
+                "prefix": "elsewhere",
+                "name": "aws",
+                "config": {"region": "us-east-1", "endpoint_url": "http://127.0.0.1:1"},
+            }
+        ],
+        "services": [service("first", "elsewhere"), service("shop", "aws", rotation=rotation)],
+    }
+    yaml = tmp_path / "sallyport.yaml"
+    yaml.write_text(json.dumps(served))
+    conf = tmp_path / "sallyport.conf"
+    conf.write_text(
+        "vault_aws_region = eu-west-1\n"
+        f"vault_aws_endpoint_url = {world.double.url}\n"
+        f"declarative_config = {yaml}\n"
+    )
+    world.bed.superuser_sql("grant reader, writer to master with admin option")
+    done = world.rotate("-c", str(conf), "--service", "nobody", code=1)
+    assert "no service nobody that logs in with db/app" in done.stderr
+    assert not world.double.actions
+    world.rotate("-c", str(conf), "--service", "shop")
+    world.assert_rotated()
+    assert world.pair(CURRENT)[0] == world.user + "_clone"
+
+
 def test_sanitizers_are_silent(world):
     world.rotate()
     world.rotate("--dry-run")

@@ -251,6 +251,32 @@ def test_logins_refused_together_share_one_read(served_by_secret, aws, bed):
     assert aws.count("GetSecretValue") == 2
 
 
+def test_a_password_that_nobody_has_right_is_not_tried_without_end(served_by_secret, aws, bed):
+    """What locks accounts: callers without a pause must not become logins without a pause."""
+    one = served_by_secret(pool={"max_connections": 8})
+    who(one)
+    set_password(bed, "changed-by-hand-Passw0rd")
+    end_backends(bed)
+    before, token, stop = refusals(one), one.mint("alice"), threading.Event()
+
+    statuses = []
+
+    def call(_):
+        while not stop.is_set():
+            statuses.append(one.get("/who", token).status)
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        calls = [pool.submit(call, n) for n in range(16)]
+        try:
+            wait_until(lambda: len(statuses) > 1000, 60, "a thousand answers")
+        finally:
+            stop.set()
+        assert [c.result() for c in calls]
+    assert set(statuses) == {503}
+    assert 2 <= refusals(one) - before <= 30
+    assert aws.count("GetSecretValue") <= 15
+
+
 def test_in_the_middle_of_a_rotation_the_pending_password_serves(served_by_secret, aws, bed):
     one = served_by_secret()
     who(one)

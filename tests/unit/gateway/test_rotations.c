@@ -127,7 +127,8 @@ static void test_only_services_that_say_so_are_rotated(void **state)
     assert_int_equal(only(&b).state, ROTATIONS_WAITING);
     wait_for_run(&b, ROTATIONS_FIRST_MS);
     assert_string_equal(b.runner.words,
-                        "/proc/self/exe rotate --if-older-than 14400s -c /etc/s.conf -- prod/shop");
+                        "/proc/self/exe rotate --service shop --if-older-than 14400s"
+                        " -c /etc/s.conf -- prod/shop");
     assert_true(only(&b).running);
     end(&b.runner, 0, "look: x\ndone: the secret is rotated\n", "");
     assert_int_equal(only(&b).state, ROTATIONS_GOOD);
