@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "crypto/random.h"
 
-enum { US_PER_S = 1000000, PATH_BYTES = 4096, NS_PER_MS = 1000000, PROFILE_BYTES = 256 };
+enum { US_PER_S = 1000000, US_PER_MS = 1000, PATH_BYTES = 4096, NS_PER_MS = 1000000, PROFILE_BYTES = 256 };
 /* The files whose change is seen: config, credentials, the cached SSO token. */
 enum { FILE_CONFIG, FILE_CREDENTIALS, FILE_SSO, FILES };
 
@@ -36,7 +36,7 @@ struct credential_chain {
     char profile[PROFILE_BYTES];
     struct arena arena; /* of the plan */
     struct aws_plan plan;
-    bool plan_is_old; /* the region was discovered since */
+    bool plan_is_old; /* the region was discovered since, or the hint is gone */
     struct file_mark files[FILES];
     char warned[AWS_PLAN_WARNINGS_MAX][AWS_REASON_MAX];
     struct retrieval *running;
@@ -56,7 +56,7 @@ struct credential_chain {
     err last_error;
     char detail[RETRIEVAL_DETAIL_MAX];
     unsigned failures;
-    int64_t due_ms; /* monotonic: after a failure, and at first */
+    int64_t due_ms; /* monotonic: at first, after a failure, and beside due_us */
     int64_t due_us; /* wall: ahead of expiry; INT64_MAX: never */
 };
 
@@ -208,8 +208,10 @@ static void succeed(struct credential_chain *c, struct aws_credentials *fresh)
     c->last_error = OK;
     c->detail[0] = '\0';
     c->failures = 0;
-    c->due_ms = INT64_MAX;
     c->due_us = refresh_at_us(c);
+    /* By either clock: the wall's may be set back, the other one stands while the host sleeps. */
+    c->due_ms = c->due_us == INT64_MAX ? INT64_MAX
+                                       : now_ms(c) + (c->due_us - now_us(c)) / US_PER_MS;
     mark_sso_cache(c); /* this attempt may have written it */
     log_ready(c, first);
     name_caller(c);
@@ -369,8 +371,8 @@ static void on_region(void *arg, err e, const char *region, const char *detail)
 /* Asks when it is wanted and due; a failure is not for life. */
 static void find_region(struct credential_chain *c)
 {
-    if (!c->o.discover_region || c->region[0] != '\0' || c->finding != NULL ||
-        c->region_due_ms > now_ms(c))
+    if (!c->o.discover_region || c->plan_is_old || c->region[0] != '\0' ||
+        c->finding != NULL || c->region_due_ms > now_ms(c))
         return;
     const struct region_finder_options options = {
         .fetcher = c->o.fetcher,
@@ -528,6 +530,16 @@ void chain_kong_difference(const struct credential_chain *c, char *out, size_t s
 const char *chain_region(const struct credential_chain *c)
 {
     return c->region;
+}
+
+void chain_discover_region(struct credential_chain *c)
+{
+    if (c->o.discover_region)
+        return;
+    c->o.discover_region = true;
+    c->region_hint[0] = '\0';
+    c->region[0] = '\0'; /* the new plan says whether it was more than the hint */
+    c->plan_is_old = true;
 }
 
 bool chain_region_awaited(const struct credential_chain *c)

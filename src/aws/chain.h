@@ -93,6 +93,8 @@ void chain_status(const struct credential_chain *c, struct chain_status *out);
 /* The region of the plan (the environment, the profile, the hint), else the one that was
  * discovered; "" when none is known, or not yet.  Valid until the next tick. */
 const char *chain_region(const struct credential_chain *c);
+/* As if there had been no hint and discover_region from the start: from the next tick on. */
+void chain_discover_region(struct credential_chain *c);
 /* True while the region is being asked for: a region of "" may still become one. */
 bool chain_region_awaited(const struct credential_chain *c);
 /* The latest plan: its source, verdicts, region, endpoint.  Valid until the next tick. */

@@ -180,15 +180,20 @@ static err take_credentials(const struct xml_element *c, struct view body, int64
     return e;
 }
 
+static bool is_word(struct view text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] <= ' ' || text.data[i] > '~')
+            return false;
+    }
+    return text.len > 0;
+}
+
 /* It goes into the audit and nowhere else: one that does not fit is not known. */
 static void take_arn(struct view arn, struct aws_credentials *out)
 {
-    if (arn.len > AWS_ARN_MAX)
+    if (arn.len > AWS_ARN_MAX || !is_word(arn))
         return;
-    for (size_t i = 0; i < arn.len; i++) {
-        if (arn.data[i] <= ' ' || arn.data[i] > '~')
-            return;
-    }
     snprintf(out->arn, sizeof out->arn, "%.*s", VIEW_ARG(arn));
 }
 
@@ -230,5 +235,6 @@ err sts_read_caller(struct view body, struct arena *arena, struct sts_caller *ou
         .arn = xml_child_text(result, "Arn"),
         .user_id = xml_child_text(result, "UserId"),
     };
-    return out->account.len > 0 && out->arn.len > 0 ? OK : fail(&sts_malformed);
+    /* They go to a terminal and into the audit. */
+    return is_word(out->account) && is_word(out->arn) ? OK : fail(&sts_malformed);
 }

@@ -217,6 +217,10 @@ static int run(int argc, char **argv)
             x.offline = true;
             break;
         case 'p':
+            if (optarg[0] == '\0') {
+                fputs("Error: --profile wants a name\n", stderr);
+                return 1;
+            }
             x.profile = view_str(optarg);
             break;
         default:

@@ -274,6 +274,11 @@ void aws_identity_wanted(struct control *c)
 
     if (w.first != NULL && c->chain == NULL)
         begin(c, w.lacks_region ? (struct view){NULL, 0} : w.first->iam_auth.region);
+    if (c->chain != NULL && w.lacks_region && !c->aws_discovers) {
+        /* A service of this configuration is the first to need it. */
+        chain_discover_region(c->chain);
+        c->aws_discovers = true;
+    }
     if (c->sessions != NULL)
         pin_sessions(c);
     tick(c);

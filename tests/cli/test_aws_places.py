@@ -335,6 +335,10 @@ def test_a_token_of_a_named_profile_looks_nowhere_else(make, tmp_path):
     assert "there is no profile q" in done.stderr
     got = Whoami(values, "--offline", "--profile", "p")
     assert (got["Profile"], got["Key"]) == ("p", "AKIAP")
+    for command in ("token", "whoami"):  # an empty variable of a script must not mean another
+        done = run(command, values, *(order if command == "token" else ()), "--profile", "")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "Error: --profile wants a name\n"
 
 
 def test_the_region_of_a_token_may_be_discovered(make):

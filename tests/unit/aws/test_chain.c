@@ -227,6 +227,22 @@ static void a_clock_that_was_set_forward_brings_a_refresh(void **state)
     bed_refuses(b, &aws_credentials_expired);
 }
 
+/* AWS goes by its own clock: what ends in an hour ends in an hour whatever ours says. */
+static void a_clock_that_was_set_back_delays_no_refresh(void **state)
+{
+    struct bed *b = *state;
+
+    begin_container(b, "ASIAONE", 3600);
+    unsigned before = b->net.started;
+    bed_pass(b, 1000);
+    b->wall_us -= INT64_C(1000000) * 86400;
+    bed_tick(b);
+    assert_int_equal(b->net.started, before);
+    bed_pass(b, 1401);
+    bed_tick(b);
+    assert_int_equal(b->net.started, before + 1);
+}
+
 static void a_file_rewritten_during_an_attempt_waits_for_its_end(void **state)
 {
     struct bed *b = *state;
@@ -380,6 +396,7 @@ int main(void)
         T(attempts_after_failures_come_ever_later_but_come),
         T(what_has_ended_on_arrival_is_not_taken),
         T(a_clock_that_was_set_forward_brings_a_refresh),
+        T(a_clock_that_was_set_back_delays_no_refresh),
         T(a_file_rewritten_during_an_attempt_waits_for_its_end),
         T(the_source_stays),
         T(bad_answers_of_a_container_are_refused),

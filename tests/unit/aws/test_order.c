@@ -271,6 +271,45 @@ static void a_region_that_is_said_is_not_asked_for(void **state)
     assert_int_equal(b->net.started, 0);
 }
 
+/* A hint is one service's region: it is forgotten when another's has to be found. */
+static void a_hint_makes_way_for_the_discovery(void **state)
+{
+    static const char *const regions[] = {"", "us-west-2"};
+    struct bed *b = *state;
+
+    bed_set_files(b);
+    bed_set_keys();
+    bed_set("ECS_CONTAINER_METADATA_URI_V4", "http://169.254.170.2/v4/id");
+    for (size_t i = 0; i < COUNT_OF(regions); i++) {
+        const struct chain_options options = {
+            .fetcher = &b->net.base,
+            .clock = &b->clock,
+            .lookup = bed_lookup,
+            .region_hint = VIEW("eu-west-1"),
+        };
+        unsigned before = b->net.started;
+        bed_set("AWS_REGION", regions[i]);
+        assert_false(failed(chain_new(&options, &b->chain)));
+        bed_tick(b);
+        bed_serves(b, "environment", "AKIAENVIRONMENT");
+        assert_string_equal(chain_region(b->chain), i == 0 ? "eu-west-1" : "us-west-2");
+        assert_int_equal(b->net.started, before);
+        chain_discover_region(b->chain);
+        assert_string_equal(chain_region(b->chain), "");
+        assert_true(chain_region_awaited(b->chain));
+        bed_tick(b);
+        assert_string_equal(chain_region(b->chain), regions[i]);
+        assert_int_equal(chain_region_awaited(b->chain), i == 0);
+        assert_int_equal(b->net.started, before + (i == 0));
+        if (i == 0)
+            bed_answer(b, 200, "{\"AvailabilityZone\":\"ap-south-1a\"}");
+        bed_tick(b);
+        assert_string_equal(chain_region(b->chain), i == 0 ? "ap-south-1" : "us-west-2");
+        bed_serves(b, "environment", "AKIAENVIRONMENT");
+        bed_stop(b);
+    }
+}
+
 /* As when the fetcher closes: what it cancels must not lead to the next exchange. */
 static void a_chain_that_stops_asks_nobody_any_more(void **state)
 {
@@ -314,6 +353,7 @@ int main(void)
         T(a_region_not_found_is_asked_for_again),
         T(a_source_that_needs_sts_waits_for_the_region_once),
         T(a_region_that_is_said_is_not_asked_for),
+        T(a_hint_makes_way_for_the_discovery),
         T(a_chain_that_stops_asks_nobody_any_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "aws/metadata.h"
@@ -431,6 +432,38 @@ static void a_refusal_of_sts_is_described(void **state)
     assert_string_equal(text, "");
 }
 
+/* What goes to a terminal and into the audit holds nothing that steers them. */
+static void a_caller_is_named_in_one_word(void **state)
+{
+    static const struct {
+        const char *account, *arn;
+        bool good;
+    } rows[] = {
+        {"123456789012", "arn:aws:sts::123456789012:assumed-role/r/a@b", true},
+        {"", "arn:aws:iam::1:root", false},
+        {"1", "", false},
+        {"1", "arn&#x9b;31m", false},
+        {"1", "arn\xc2\x9b", false},
+        {"1", "arn&#10;Key: x", false},
+        {"1 2", "arn", false},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct sts_caller caller;
+        struct arena arena;
+        char text[512];
+        snprintf(text, sizeof text,
+                 "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>%s</Arn><UserId>u"
+                 "</UserId><Account>%s</Account></GetCallerIdentityResult>"
+                 "</GetCallerIdentityResponse>", rows[i].arn, rows[i].account);
+        arena_init(&arena, 1024, 65536);
+        err e = sts_read_caller(view_str(text), &arena, &caller);
+        assert_ptr_equal(e.fault, rows[i].good ? NULL : &sts_malformed);
+        arena_clear(&arena);
+    }
+}
+
 static void metadata_is_read_strictly(void **state)
 {
     static const struct {
@@ -486,6 +519,7 @@ int main(void)
         cmocka_unit_test(the_credentials_of_a_role_are_read),
         cmocka_unit_test(an_incomplete_answer_of_sts_is_refused),
         cmocka_unit_test(a_refusal_of_sts_is_described),
+        cmocka_unit_test(a_caller_is_named_in_one_word),
         cmocka_unit_test(metadata_is_read_strictly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
