@@ -199,6 +199,7 @@ static void read_previous(struct work *w)
                 view_eq(w->previous.login.username, w->current.login.username) &&
                 rotation_same_place(&w->previous.login, &w->current.login);
 
+    w->previous.login.dbname = w->current.login.dbname; /* where the lock is */
     w->machine.previous_value = good ? ROTATION_YES : ROTATION_NO;
 }
 

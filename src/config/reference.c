@@ -164,13 +164,19 @@ static bool keep(struct look_up *l, struct view value)
     return l->out->value.data != NULL || refuse(l, "there is not enough memory");
 }
 
+/* What ends at a NUL for one reader and not for another is no secret. */
+static bool is_text(struct view v)
+{
+    return v.len <= VALUE_MAX_BYTES && view_is_utf8(v) && view_find(v, '\0') == v.len;
+}
+
 /* The value, or the member of it that the reference's key names. */
 static bool take_value(struct look_up *l, struct view value, const char *what)
 {
     struct buf member;
 
-    if (value.len > VALUE_MAX_BYTES || !view_is_utf8(value)) {
-        snprintf(l->out->why, sizeof l->out->why, "%s is too long or not UTF-8", what);
+    if (!is_text(value)) {
+        snprintf(l->out->why, sizeof l->out->why, "%s is too long or no text", what);
         return false;
     }
     if (l->reference->key.len == 0)
@@ -179,7 +185,7 @@ static bool take_value(struct look_up *l, struct view value, const char *what)
         return refuse(l, "a KEY, a member of a JSON object, cannot be looked up here");
     buf_init(&member, VALUE_MAX_BYTES);
     bool good = l->host->json_member(l->host, value, l->reference->key, &member) &&
-                !buf_failed(&member);
+                !buf_failed(&member) && is_text(buf_view(&member));
     if (!good)
         snprintf(l->out->why, sizeof l->out->why, "%s is no JSON object with the member '%.*s'",
                  what, VIEW_ARG(view_upto(l->reference->key, 64)));
@@ -288,8 +294,7 @@ static bool ask_aws(struct look_up *l)
     if (!l->host->secret(l->host, l->vault, l->reference, &value, &l->out->pending, l->out->why,
                          sizeof l->out->why))
         return false;
-    if (value.len > VALUE_MAX_BYTES || !view_is_utf8(value) ||
-        (value.len > 0 && memchr(value.data, '\0', value.len) != NULL))
+    if (!is_text(value))
         return refuse(l, "the secret is too long or no text");
     return keep(l, value);
 }

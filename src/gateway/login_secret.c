@@ -124,6 +124,10 @@ static bool candidate_init(struct control *c, const struct endpoint *e, const ch
         snprintf(why, SECRET_WHY_BYTES, "the secret's user is empty or too long");
         good = false;
     }
+    if (good && x->password.len == 0 && (whole || e->password_reference.len > 0)) {
+        snprintf(why, SECRET_WHY_BYTES, "the secret's password is empty");
+        good = false;
+    }
     if (good)
         digest(x);
     return good;

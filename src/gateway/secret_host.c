@@ -116,7 +116,9 @@ static bool secret(const struct config_host *host, const struct vault *vault,
         return take(h, &id, reference->key, value.text, out, why, why_size);
     case AWS_FAILED:
         return refuse_secret(why, why_size, &id, e, detail);
-    case AWS_WAIT:
+    case AWS_WAIT: /* for a value anew: the one held does, before a load is refused for it */
+        if (h->impatient && find_version(h, &id, &text))
+            return take(h, &id, reference->key, text, out, why, why_size);
         break;
     }
     *pending = !h->impatient;

@@ -323,6 +323,19 @@ def test_the_secret_is_read_again_on_its_ttl(served_by_secret, aws, bed):
     wait_until(lambda: aws.count("GetSecretValue") > read + 2, 20, "the next reads")
 
 
+def test_a_version_that_cannot_be_used_takes_no_login_away(served_by_secret, aws, bed):
+    """Written by hand, without a password: the version before serves, and AWS is asked anew."""
+    one = served_by_secret(vault={"ttl": 1})
+    who(one)
+    good = aws.secret("prod/shop").at(CURRENT).id
+    aws.put("prod/shop", document(""))
+    bad = aws.secret("prod/shop").at(CURRENT).id
+    wait_until(lambda: secrets_of(one)[0]["version"] == bad, 20, "the new version")
+    end_backends(bed)
+    assert who(one)["login"] == USERS[0]
+    assert logins(one)[-1]["credential_source"].endswith("#" + good)
+
+
 def test_without_a_ttl_it_is_read_once(served_by_secret, aws, bed):
     one = served_by_secret(vault={"ttl": 0, "neg_ttl": 0})
     who(one)

@@ -63,12 +63,12 @@ static inline void start(struct fetcher *f, const struct fetch_request *r, fetch
     b->started++;
 }
 
-static int64_t wall(void *ctx)
+static inline int64_t wall(void *ctx)
 {
     return ((struct bed *)ctx)->now_us;
 }
 
-static int64_t monotonic(void *ctx)
+static inline int64_t monotonic(void *ctx)
 {
     return (((struct bed *)ctx)->now_us - INT64_C(1767323000000000)) * 1000;
 }
@@ -142,7 +142,7 @@ static inline size_t in_flight(const struct bed *b)
 }
 
 /* Lets the time pass until something is asked, at most so long; how long it was. */
-static int64_t pass_until_asked(struct bed *b, int64_t max_ms)
+static inline int64_t pass_until_asked(struct bed *b, int64_t max_ms)
 {
     int64_t begun = b->now_us;
 

@@ -138,7 +138,7 @@ static const struct {
      "a reference must read {vault://env/NAME}, NAME being an environment variable"},
     {"{vault://env/A%20B}", NULL,
      "a reference must read {vault://env/NAME}, NAME being an environment variable"},
-    {"{vault://env/BAD}", NULL, "the environment variable 'BAD' is too long or not UTF-8"},
+    {"{vault://env/BAD}", NULL, "the environment variable 'BAD' is too long or no text"},
     {"{vault://env/PW#1}", NULL,
      "an environment variable has no versions; take the '#' off"},
     {"{vault://file/db}", "line", ""},
@@ -265,7 +265,7 @@ static void a_secrets_file_is_bounded_and_regular(void **state)
     assert_false(answer.open_to_all);
     write_file(path, (64 << 10) + 1, 0600);
     assert_false(secret_read(&arena, &config_system, &vault, &r, &answer));
-    assert_non_null(strstr(answer.why, "/pw' is too long or not UTF-8"));
+    assert_non_null(strstr(answer.why, "/pw' is too long or no text"));
     write_file(path, 200 << 10, 0600);
     assert_false(secret_read(&arena, &config_system, &vault, &r, &answer));
     assert_non_null(strstr(answer.why, "/pw' cannot be read: the file is too large"));
@@ -279,6 +279,13 @@ static void a_secrets_file_is_bounded_and_regular(void **state)
     r.name = VIEW("pipe");
     assert_false(secret_read(&arena, &config_system, &vault, &r, &answer));
     assert_non_null(strstr(answer.why, "/pipe' cannot be read: not a regular file"));
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    fwrite("pass\0word", 1, 9, f);
+    fclose(f);
+    r.name = VIEW("pw");
+    assert_false(secret_read(&arena, &config_system, &vault, &r, &answer));
+    assert_non_null(strstr(answer.why, "/pw' is too long or no text"));
     unlink(path);
     unlink(link_path);
     unlink(pipe_path);
