@@ -86,7 +86,7 @@ const struct audit_field audit_fields[] = {
     {"unverified_issuer", AUDIT_TEXT, AUTH, "What the refused token claims; proved by nothing."},
     {"unverified_key_id", AUDIT_TEXT, AUTH, "The same of its key."},
     {"signed_host", AUDIT_TEXT, LOGINS, "The host name that the IAM token was signed for."},
-    {"credential_source", AUDIT_TEXT, LOGINS, "Where the AWS credentials came from."},
+    {"credential_source", AUDIT_TEXT, LOGINS, "Where the AWS credentials came from, or the secret with its version."},
     {"duration_us", AUDIT_INTEGER, LOGINS, "From connecting to the first ready, or the failure."},
     {"config_file", AUDIT_TEXT, CONFIG, "The file."},
     {"sha256", AUDIT_TEXT, CONFIG, "SHA-256 of its bytes, in hex."},

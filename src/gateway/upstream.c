@@ -113,9 +113,7 @@ static void record_login(struct upstream *u, const struct login_report *r)
         .signed_host = r->credential.signed_host,
         .database = e->database,
         .database_user = r->credential.user.len > 0 ? r->credential.user : e->user,
-        .auth_method = e->iam_auth.enabled ? VIEW("iam")
-                       : login_secret_is(e) ? VIEW("secret")
-                                            : view_str(r->method),
+        .auth_method = e->iam_auth.enabled ? VIEW("iam") : view_str(r->method),
         .access_key_id = r->credential.access_key_id,
         .credential_source = r->credential.source,
         .iam_arn = r->credential.session_arn,

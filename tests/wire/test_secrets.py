@@ -131,7 +131,7 @@ def test_a_login_takes_user_and_password_from_the_secret(served_by_secret, aws):
     version = aws.secret("prod/shop").at(CURRENT).id
     assert event["kind"] == "login"
     assert event["database_user"] == USERS[0]
-    assert event["auth_method"] == "secret"
+    assert event["auth_method"] == "scram-sha-256-plus"
     assert event["credential_source"] == f"sm/prod/shop#{version}"
     assert aws.count("GetSecretValue") == 1
     assert [a[1] for a in aws.actions] == [
@@ -305,8 +305,8 @@ def test_users_may_alternate(served_by_secret, aws, bed):
     end_backends(bed)
     answer = who(one)
     assert answer["login"] == USERS[1]
-    event = [r for r in logins(one) if r["kind"] == "login"][-1]
-    assert (event["database_user"], event["backend_pid"]) == (USERS[1], answer["pid"])
+    (event,) = [r for r in logins(one) if r.get("backend_pid") == answer["pid"]]
+    assert (event["kind"], event["database_user"]) == ("login", USERS[1])
 
 
 def test_the_secret_is_read_again_on_its_ttl(served_by_secret, aws, bed):
@@ -544,7 +544,7 @@ def test_a_vaults_role_is_assumed_where_the_nearest_setting_says(
     one = served_by_secret(vault=vault, node=node, env=env)
     assert who(one)["login"] == USERS[0]
     assert len(sts.minted) == 1
-    (request,) = sts.requests
+    (request,) = [r for r in sts.requests if b"Action=AssumeRole" in r.body]
     form = dict(p.split("=", 1) for p in request.body.decode().split("&"))
     assert form["RoleSessionName"] == "KongVault"
     assert "role%2Fvault" in form["RoleArn"]
