@@ -21,6 +21,17 @@ enum {
 
 /* ---- Birth and end ---- */
 
+/* Whether all was copied.  What is left out for want of memory, as a session policy, could let
+ * logins have more than was written. */
+static bool is_whole(const struct broker *b, const struct broker_options *options,
+                     const struct strings *database_roles)
+{
+    struct service service = b->service;
+
+    service.name = options->name;
+    return broker_matches(b, &service, options->endpoint, database_roles);
+}
+
 struct broker *broker_new(const struct broker_options *options,
                           const struct strings *database_roles)
 {
@@ -58,7 +69,11 @@ struct broker *broker_new(const struct broker_options *options,
         list_init(&b->workers[i].shared);
         list_init(&b->workers[i].busy);
     }
-    return b;
+    if (is_whole(b, options, database_roles))
+        return b;
+    b->tls = NULL; /* still its maker's */
+    broker_release_reference(b);
+    return NULL;
 }
 
 struct broker *broker_acquire(struct broker *b)

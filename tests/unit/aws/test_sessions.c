@@ -73,10 +73,15 @@ static void test_what_tells_sessions_apart(void **state)
     const struct sts_tag tags[] = {{VIEW("team"), VIEW("a"), false},
                                    {VIEW("team"), VIEW("b"), false},
                                    {VIEW("team"), VIEW("a"), true},
-                                   {VIEW("tea"), VIEW("ma"), false}};
+                                   {VIEW("tea"), VIEW("ma"), false},
+                                   {VIEW("meat"), VIEW("a"), false}};
+    struct sts_endpoint other_url = b->endpoint, other_region = b->endpoint;
     static const uint8_t keys[2][AWS_SESSION_KEY_BYTES] = {{1}, {2}};
-    struct aws_session_request all[14];
+    struct aws_session_request all[18];
     size_t n = 0;
+
+    other_url.url = VIEW("https://sts.eu-west-1.amazonaws.com/sts");
+    other_region.signing_region = VIEW("eu-west-2");
 
     for (size_t i = 0; i < COUNT_OF(all); i++)
         all[i] = r;
@@ -93,6 +98,9 @@ static void test_what_tells_sessions_apart(void **state)
         all[n++].tag_count = 1;
     }
     all[n++].endpoint = &other_place;
+    all[n++].endpoint = &other_url;
+    all[n++].endpoint = &other_region;
+    all[n++].ca_file = VIEW("/etc/ca.pem");
     all[n++].caller_key = keys[0];
     all[n++].caller_key = keys[1];
     assert_int_equal(n, COUNT_OF(all));

@@ -448,6 +448,26 @@ static void test_who_left_loses_the_place(void **state)
     assert_int_equal(b->started, 2);
 }
 
+/* A refresh that nobody waits for: its answer must find the session where it was. */
+static void test_who_flies_stays(void **state)
+{
+    S(state);
+
+    sts_bed_begin(b, 0, 0);
+    assert_int_equal(ask(b, 0, 1), AWS_WAIT);
+    sts_bed_grant(b);
+    sts_bed_run(b, 50 * 60 * 1000);
+    assert_int_equal(ask(b, 0, 1), AWS_READY);
+    assert_int_equal(b->started, 2);
+    assert_int_equal(ask(b, 1, 1), AWS_WAIT);
+    assert_int_equal(sts_bed_counts(b).evictions, 0);
+    assert_int_equal(b->started, 2);
+    sts_bed_grant(b);
+    assert_int_equal(ask(b, 1, 1), AWS_WAIT);
+    assert_int_equal(sts_bed_counts(b).evictions, 1);
+    assert_int_equal(b->started, 3);
+}
+
 static void test_held_stays(void **state)
 {
     S(state);
@@ -639,6 +659,7 @@ int main(void)
         TEST(test_more_wait_than_there_are_places),
         TEST(test_who_is_waited_for_stays),
         TEST(test_who_left_loses_the_place),
+        TEST(test_who_flies_stays),
         TEST(test_held_stays),
         TEST(test_places_of_a_chain_from_the_callers_token),
         TEST(test_families_have_places_of_their_own),

@@ -325,6 +325,10 @@ static void the_key_is_of_the_request_too(void **state)
     other[7].region = VIEW("eu-west-1");
     other[8].role_session_name = VIEW("x-{subject}");
     assert_true(same_key(&base, &base, &ann, &ann));
+    /* With a second issuer the name changes, so the session has to. */
+    struct session_caller of_two = ann;
+    of_two.only_issuer = false;
+    assert_false(same_key(&base, &base, &ann, &of_two));
     for (size_t i = 0; i < COUNT_OF(other); i++)
         assert_false(same_key(&base, &other[i], &ann, &ann));
 }

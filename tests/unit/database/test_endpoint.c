@@ -1,0 +1,141 @@
+/* What a broker was made from: kept whole, and told from what a reload brings. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "database/broker.h"
+
+#include <cmocka.h> /* last: its fail() would hide ours */
+
+static const struct view role = VIEW("arn:aws:iam::123456789012:role/shop");
+static const struct view chain[] = {VIEW("arn:aws:iam::123456789012:role/hub"),
+                                    VIEW("arn:aws:iam::123456789012:role/shop")};
+static const struct session_tag tag = {.key = VIEW("team"), .value = VIEW("{subject}")};
+static const struct strings no_roles;
+
+static struct endpoint some_endpoint(void)
+{
+    return (struct endpoint){
+        .host = VIEW("db.example"),
+        .port = 5432,
+        .user = VIEW("app"),
+        .database = VIEW("shop"),
+        .sslmode = SSLMODE_VERIFY_FULL,
+        .sslrootcert = VIEW("rds"),
+        .iam_auth = {.enabled = true,
+                     .region = VIEW("eu-west-1"),
+                     .assume_role_arn = {&role, 1},
+                     .role_session_name = VIEW("{subject}"),
+                     .policy = VIEW("{}"),
+                     .tags = &tag,
+                     .tag_count = 1,
+                     .max_sessions = 10,
+                     .per_caller = true}};
+}
+
+static void want_nothing(struct broker *b, void *arg)
+{
+    (void)b;
+    (void)arg;
+}
+
+static struct broker *make(const struct endpoint *e, const struct strings *roles)
+{
+    static const struct service service = {.name = VIEW("shop"), .pool = {.max_connections = 1}};
+    const struct broker_options options = {.name = service.name,
+                                           .access = VIEW("primary"),
+                                           .service = &service,
+                                           .endpoint = e,
+                                           .want_logins = want_nothing};
+    return broker_new(&options, roles);
+}
+
+static bool matches(const struct broker *b, const struct endpoint *e)
+{
+    const struct service service = {.name = VIEW("shop"), .pool = {.max_connections = 1}};
+
+    return broker_matches(b, &service, e, &no_roles);
+}
+
+/* A connection that logged in by other rules must not be found by the next configuration. */
+static void any_change_of_the_login_is_another_broker(void **state)
+{
+    static const struct session_tag other_value = {.key = VIEW("team"), .value = VIEW("{client}")};
+    static const struct session_tag other_key = {.key = VIEW("Team"), .value = VIEW("{subject}")};
+    static const struct session_tag passed_on = {
+        .key = VIEW("team"), .value = VIEW("{subject}"), .transitive = true};
+    const struct endpoint base = some_endpoint();
+    struct endpoint other[26];
+    size_t n = 0;
+    (void)state;
+
+    for (size_t i = 0; i < COUNT_OF(other); i++)
+        other[i] = base;
+    other[n++].host = VIEW("db2.example");
+    other[n++].port = 5433;
+    other[n++].user = VIEW("other");
+    other[n++].database = VIEW("other");
+    other[n++].sslmode = SSLMODE_REQUIRE;
+    other[n++].sslrootcert = VIEW("system");
+    other[n++].iam_auth.enabled = false;
+    other[n++].iam_auth.region = VIEW("eu-west-2");
+    other[n++].iam_auth.hostname = VIEW("rds.example");
+    other[n++].iam_auth.assume_role_arn = (struct strings){chain, 1};
+    other[n++].iam_auth.assume_role_arn = (struct strings){chain, 2};
+    other[n++].iam_auth.role_session_name = VIEW("{client}");
+    other[n++].iam_auth.source_identity = VIEW("{client}");
+    other[n++].iam_auth.has_source_identity = true; /* written "": none */
+    other[n++].iam_auth.external_id = VIEW("x1");
+    other[n++].iam_auth.session_duration_s = 900;
+    other[n++].iam_auth.policy = VIEW("{ }");
+    other[n++].iam_auth.policy_arns = (struct strings){&role, 1};
+    other[n++].iam_auth.tag_count = 0;
+    other[n++].iam_auth.tags = &other_value;
+    other[n++].iam_auth.tags = &other_key;
+    other[n++].iam_auth.tags = &passed_on;
+    other[n++].iam_auth.web_identity = WEB_IDENTITY_CALLER;
+    other[n++].iam_auth.sts_endpoint_url = VIEW("https://sts.example");
+    other[n++].iam_auth.max_sessions = 11;
+    other[n++].iam_auth.per_caller = false;
+    assert_int_equal(n, COUNT_OF(other));
+
+    struct broker *b = make(&base, &no_roles);
+    assert_non_null(b);
+    assert_true(matches(b, &base));
+    for (size_t i = 0; i < n; i++)
+        assert_false(matches(b, &other[i]));
+    broker_release_reference(b);
+}
+
+/* A text for which there is no room is not left out: without its policy a session may do more. */
+static void without_room_for_all_of_it_there_is_no_broker(void **state)
+{
+    enum { TOO_LONG = 2 << 20 };
+    char *text = malloc(TOO_LONG);
+    (void)state;
+
+    assert_non_null(text);
+    memset(text, 'x', TOO_LONG);
+    const struct view too_long = view_of(text, TOO_LONG);
+    struct endpoint e = some_endpoint();
+    e.iam_auth.policy = too_long;
+    assert_null(make(&e, &no_roles));
+    e = some_endpoint();
+    e.iam_auth.external_id = too_long;
+    assert_null(make(&e, &no_roles));
+    e = some_endpoint();
+    assert_null(make(&e, &(struct strings){&too_long, 1}));
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_change_of_the_login_is_another_broker),
+        cmocka_unit_test(without_room_for_all_of_it_there_is_no_broker),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
