@@ -221,6 +221,25 @@ static void a_shared_connection_is_not_joined_for_ever(void **state)
     assert_true(in_order(2, 1) && in_order(1, 3));
 }
 
+static void a_read_never_joins_another_sessions_connection(void **state)
+{
+    (void)state;
+    bed.hold[1] = true;
+    bed_call_init(&calls[0], 1, true);
+    bed_call_start(&bed, &calls[0], 0);
+    wait_held(1);
+    for (unsigned i = 1; i < 3; i++) {
+        bed_call_init(&calls[i], i == 1 ? 2 : BED_COMMON, true);
+        bed_call_start(&bed, &calls[i], 0);
+        assert_int_equal(calls[i].db.state, DB_CALL_WAITING);
+    }
+    bed_permit(&bed, 1);
+    for (unsigned i = 0; i < 3; i++)
+        finish(&calls[i]);
+    assert_int_equal(bed.logins_in_all, 3);
+    assert_int_equal(atomic_load(&bed.foreign), 0);
+}
+
 static bool reading;
 
 static void read_again(struct bed_call *call)
@@ -646,6 +665,7 @@ int main(void)
         TEST(not_so_before_its_patience_ends),
         TEST(nor_before_who_came_earlier),
         TEST(a_shared_connection_is_not_joined_for_ever),
+        TEST(a_read_never_joins_another_sessions_connection),
         TEST(a_stream_of_short_reads_starves_nobody),
         TEST(nor_does_a_queue_of_them),
         TEST(no_more_connections_leave_than_are_needed),
