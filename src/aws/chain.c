@@ -9,7 +9,8 @@
 #include "base/log.h"
 #include "crypto/random.h"
 
-enum { US_PER_S = 1000000, US_PER_MS = 1000, PATH_BYTES = 4096, NS_PER_MS = 1000000, PROFILE_BYTES = 256 };
+enum { US_PER_S = 1000000, US_PER_MS = 1000, NS_PER_MS = 1000000 };
+enum { PATH_BYTES = 4096, PROFILE_BYTES = 256 };
 /* The files whose change is seen: config, credentials, the cached SSO token. */
 enum { FILE_CONFIG, FILE_CREDENTIALS, FILE_SSO, FILES };
 

@@ -121,6 +121,14 @@ static void take_over(struct joiner *j, const struct field *own, const char *nam
         o->source = view_str(f->name);
 }
 
+/* A replica may be in another region: its own name goes before what is said of the other host. */
+static bool own_host_says(const struct side *ro, const char *name)
+{
+    struct view host = ro->s->iam_auth_hostname.len > 0 ? ro->s->iam_auth_hostname : ro->s->host;
+
+    return strcmp(name, "iam_auth_region") == 0 && rules_is_rds_host(host);
+}
+
 static void inherit(struct joiner *j, const struct side *ro)
 {
     size_t prefix = strlen(ro->prefix);
@@ -128,7 +136,7 @@ static void inherit(struct joiner *j, const struct side *ro)
     for (size_t i = 0; i < schema_node.field_count; i++) {
         const struct field *f = &schema_node.fields[i];
         if (strncmp(f->name, ro->prefix, prefix) == 0 && is_inherited(f->name + prefix) &&
-            j->origins[i].kind == ORIGIN_DEFAULT)
+            j->origins[i].kind == ORIGIN_DEFAULT && !own_host_says(ro, f->name + prefix))
             take_over(j, f, f->name + prefix);
     }
 }

@@ -57,7 +57,7 @@ static int64_t now_ms(void)
     return time_monotonic_ns() / NS_PER_MS;
 }
 
-/* libpq's words as one line. */
+/* libpq's words, which may be those of a server not yet verified, as one line for a terminal. */
 static void keep_words(struct store_why *why, const char *words)
 {
     size_t n = 0;
@@ -65,7 +65,7 @@ static void keep_words(struct store_why *why, const char *words)
     for (; *words != '\0' && n + 1 < sizeof why->text; words++) {
         if (*words == '\t' && n > 0 && why->text[n - 1] == ' ')
             continue;
-        why->text[n++] = *words == '\n' || *words == '\t' ? ' ' : *words;
+        why->text[n++] = (unsigned char)*words < ' ' || *words == 0x7f ? ' ' : *words;
     }
     while (n > 0 && why->text[n - 1] == ' ')
         n--;

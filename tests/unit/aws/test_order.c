@@ -310,6 +310,31 @@ static void a_hint_makes_way_for_the_discovery(void **state)
     }
 }
 
+/* Before that is known, neither the hint is said nor anybody asked. */
+static void an_attempt_under_way_holds_up_the_discovery(void **state)
+{
+    const struct view hint = VIEW("eu-west-1");
+    struct bed *b = *state;
+    const struct chain_options options = {
+        .fetcher = &b->net.base, .clock = &b->clock, .lookup = bed_lookup, .region_hint = hint};
+
+    bed_set_files(b);
+    bed_set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/c");
+    bed_set("ECS_CONTAINER_METADATA_URI_V4", "http://169.254.170.2/v4/id");
+    bed_set("AWS_REGION", "us-west-2");
+    assert_false(failed(chain_new(&options, &b->chain)));
+    bed_tick(b);
+    chain_discover_region(b->chain);
+    bed_tick(b);
+    assert_int_equal(b->net.started, 1);
+    assert_string_equal(chain_region(b->chain), "");
+    assert_true(chain_region_awaited(b->chain));
+    bed_answer(b, 200, bed_json(b, "ASIAC", 3600));
+    bed_tick(b);
+    assert_string_equal(chain_region(b->chain), "us-west-2");
+    assert_int_equal(b->net.started, 1);
+}
+
 /* As when the fetcher closes: what it cancels must not lead to the next exchange. */
 static void a_chain_that_stops_asks_nobody_any_more(void **state)
 {
@@ -354,6 +379,7 @@ int main(void)
         T(a_source_that_needs_sts_waits_for_the_region_once),
         T(a_region_that_is_said_is_not_asked_for),
         T(a_hint_makes_way_for_the_discovery),
+        T(an_attempt_under_way_holds_up_the_discovery),
         T(a_chain_that_stops_asks_nobody_any_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

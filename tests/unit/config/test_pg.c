@@ -151,6 +151,36 @@ static void the_examples_of_kongs_page_hold(void **state)
     clear(&l);
 }
 
+static void a_replica_in_another_region_is_signed_for_its_own(void **state)
+{
+#define REGIONS                                                                                    \
+    "pg_host = tunnel.internal\npg_iam_auth = on\npg_iam_auth_region = eu-west-1\n"                \
+    "pg_iam_auth_hostname = rw.abc.eu-west-1.rds.amazonaws.com\n"
+    static const struct {
+        const char *text, *region;
+    } rows[] = {
+        {REGIONS "pg_ro_host = ro.abc.us-east-1.rds.amazonaws.com\n", NULL},
+        {REGIONS "pg_ro_host = t\npg_ro_iam_auth_hostname = ro.abc.us-east-1.rds.amazonaws.com\n",
+         NULL},
+        {REGIONS "pg_ro_host = replica.internal\n", "eu-west-1"},
+        {REGIONS "pg_ro_host = ro.abc.us-east-1.rds.amazonaws.com\n"
+                 "pg_ro_iam_auth_region = us-east-1\n", "us-east-1"},
+    };
+    struct loaded l;
+    (void)state;
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        load(&l, rows[i].text, NULL);
+        assert_string_equal(test_said(&l.said), "");
+        assert_text(l.node.pg.iam_auth_region, "eu-west-1");
+        if (rows[i].region != NULL)
+            assert_text(l.node.pg_ro.iam_auth_region, rows[i].region);
+        else
+            assert_int_equal(l.node.pg_ro.iam_auth_region.len, 0);
+        clear(&l);
+    }
+}
+
 static void the_read_only_side_inherits_all_but_role_session_and_sts(void **state)
 {
     static const char text[] = "pg_host = 127.0.0.1\npg_port = 6000\npg_timeout = 7000\n"
@@ -345,6 +375,7 @@ int main(void)
         cmocka_unit_test(the_defaults_are_kongs),
         cmocka_unit_test(every_property_of_kongs_is_there_in_both_forms),
         cmocka_unit_test(the_examples_of_kongs_page_hold),
+        cmocka_unit_test(a_replica_in_another_region_is_signed_for_its_own),
         cmocka_unit_test(the_read_only_side_inherits_all_but_role_session_and_sts),
         cmocka_unit_test(iam_raises_what_was_not_said),
         cmocka_unit_test(files_of_authorities_are_taken_from_the_folder),
