@@ -347,6 +347,7 @@ static void begin_end(struct control *c, const char *reason, bool graceful)
     } else if (!again) {
         for (size_t i = 0; i < c->worker_count; i++)
             worker_quit(&c->workers[i]);
+        upstreams_pump(c); /* logins that wait for a secret wait no more */
         uv_update_time(&c->loop);
         uv_timer_start(&c->deadline, on_deadline, (uint64_t)c->node->shutdown_timeout_ms, 0);
     }

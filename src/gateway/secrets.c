@@ -127,6 +127,7 @@ void secrets_end_load(struct control *c, bool taken)
     uv_timer_stop(&c->secrets.patience);
     secret_cache_end_load(c->secrets.cache, taken);
     secrets_tick(c);
+    secrets_wake(c); /* for logins that waited for a secret which is left now */
 }
 
 /* ---- The end ---- */

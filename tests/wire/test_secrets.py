@@ -3,7 +3,10 @@ secret is ever written down."""
 
 import concurrent.futures
 import json
+import re
+import signal
 import threading
+import time
 
 import pytest
 
@@ -456,6 +459,32 @@ def test_a_reload_waits_for_a_slow_secret_while_the_old_configuration_serves(
         lambda: "configuration_loaded" in [r["event"] for r in one.log()], 20, "the load"
     )
     who(one)
+
+
+def test_a_quit_does_not_wait_for_a_secret(served_by_secret, aws, bed):
+    """A login that was refused waits for the secret: nobody starts it again any more."""
+    one = served_by_secret(node={"shutdown_timeout_ms": 60000})
+    who(one)
+    set_password(bed, "changed-by-hand-Passw0rd")
+    go, token, read = threading.Event(), one.mint("alice"), aws.count("GetSecretValue")
+    aws.before["GetSecretValue"] = lambda values: go.wait(60)
+    end_backends(bed)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        call = pool.submit(one.get, "/who", token)
+        try:
+            wait_until(lambda: aws.count("GetSecretValue") > read, 20, "the question")
+            waiting = re.compile(r"^sallyport_pool_waiting\{[^}]*\} 1$", re.M)
+            wait_until(
+                lambda: waiting.search(one.status("/metrics").body.decode()), 20, "the call"
+            )
+            begun = time.monotonic()
+            one.process.send_signal(signal.SIGQUIT)
+            assert call.result(60).status == 503
+            assert one.process.wait(60) == 0
+        finally:
+            go.set()
+    assert time.monotonic() - begun < 4  # less than the pool's wait_timeout_ms
+    one.process = None
 
 
 def test_a_rotated_value_at_a_reload_keeps_the_pool(served_by_secret, aws, bed):
