@@ -147,6 +147,10 @@ static void log_failure(struct upstream *u, const struct login_report *r)
              LOG_VIEW("service", u->broker->name), LOG_VIEW("access", u->broker->access),
              LOG_VIEW("user", user),
              LOG_STR("reason", r->error.fault->text), LOG_VIEW("detail", r->detail));
+}
+
+static void note_failure(struct upstream *u, const struct login_report *r)
+{
     snprintf(u->last_error, sizeof u->last_error, "%s%s%.*s", r->error.fault->text,
              r->detail.len > 0 ? ": " : "", VIEW_ARG(r->detail));
 }
@@ -181,10 +185,12 @@ static void on_login_done(void *arg, struct broker *b, struct backend *backend,
     ul->login = NULL;
     record_login(u, report);
     count_login(u, report);
-    if (failed(report->error))
+    if (failed(report->error)) {
         log_failure(u, report);
-    else
+        note_failure(u, report);
+    } else {
         u->last_error[0] = '\0';
+    }
     if (backend != NULL)
         snprintf(backend->access_key_id, sizeof backend->access_key_id, "%s", ul->access_key_id);
     if (backend != NULL && login_secret_is(&b->endpoint))
@@ -244,6 +250,9 @@ static void record_denied_session(struct upstream *u, err why, const char *detai
     record_login(u, &report);
     count_login(u, &report);
     log_failure(u, &report);
+    /* Whom STS refuses has trouble of their own: the database is as reachable as before. */
+    if (!is_fault(why, &aws_session_refused) && !is_fault(why, &aws_session_token_refused))
+        note_failure(u, &report);
     (void)!failed(audit_flush(u->control->audit));
 }
 

@@ -232,7 +232,10 @@ def test_one_callers_denial_is_nobody_elses(bed, sts, shop):
     outcome = next(r for r in one.audit(denied.request_id) if r["kind"] == "outcome")
     assert (intent["subject"], outcome["reason"]) == ("eve", "session_denied")
     shown = one.status("/status").json
-    assert one.status("/status/ready").status == 200, shown
+    assert [(s["reachable"], s["last_error"]) for s in shown["services"]] == [(True, None)]
+    assert [f["per_caller"] for f in shown["aws_sessions"]["failing"]] == [True]
+    ready = one.status("/status/ready")
+    assert (ready.status, ready.json["warnings"], ready.json["degraded"]) == (200, [], False)
     sts.refused_names.clear()
     wait_until(lambda: one.get("/read/1", eve).status == 200, 60, "the session once it is allowed")
 
