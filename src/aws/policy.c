@@ -70,20 +70,65 @@ void aws_policy_add_connect(struct buf *out, const struct aws_db_user *users, si
                      "}\n");
 }
 
-void aws_policy_add_trust(struct buf *out, struct view principal_arn)
+static void add_head(struct buf *out)
 {
     buf_add_str(out, "{\n"
                      "  \"Version\": \"2012-10-17\",\n"
                      "  \"Statement\": [\n"
                      "    {\n"
-                     "      \"Effect\": \"Allow\",\n"
-                     "      \"Principal\": {\"AWS\": ");
+                     "      \"Effect\": \"Allow\",\n");
+}
+
+static void add_tail(struct buf *out)
+{
+    buf_add_str(out, "\n    }\n"
+                     "  ]\n"
+                     "}\n");
+}
+
+static void add_actions(struct buf *out, unsigned needs)
+{
+    buf_add_str(out, "      \"Action\": ");
+    buf_add_str(out, needs != 0 ? "[\"sts:AssumeRole\"" : "\"sts:AssumeRole\"");
+    if ((needs & AWS_SESSION_TAGS) != 0)
+        buf_add_str(out, ", \"sts:TagSession\"");
+    if ((needs & AWS_SESSION_SOURCE_IDENTITY) != 0)
+        buf_add_str(out, ", \"sts:SetSourceIdentity\"");
+    if (needs != 0)
+        buf_add_char(out, ']');
+}
+
+void aws_policy_add_trust(struct buf *out, struct view principal_arn, unsigned needs)
+{
+    add_head(out);
+    buf_add_str(out, "      \"Principal\": {\"AWS\": ");
     json_add_string(out, principal_arn.len > 0
                              ? principal_arn
                              : VIEW("arn:aws:iam::ACCOUNT-ID:role/SALLYPORT-NODE-ROLE"));
-    buf_add_str(out, "},\n"
-                     "      \"Action\": \"sts:AssumeRole\"\n"
-                     "    }\n"
-                     "  ]\n"
-                     "}\n");
+    buf_add_str(out, "},\n");
+    add_actions(out, needs);
+    add_tail(out);
+}
+
+void aws_policy_add_web_trust(struct buf *out, struct view partition, struct view account)
+{
+    add_head(out);
+    buf_add_str(out, "      \"Principal\": {\"Federated\": \"arn:");
+    buf_add_view(out, partition);
+    buf_add_str(out, ":iam::");
+    add_or(out, account, "ACCOUNT-ID");
+    buf_add_str(out, ":oidc-provider/ISSUER-WITHOUT-HTTPS\"},\n"
+                     "      \"Action\": \"sts:AssumeRoleWithWebIdentity\",\n"
+                     "      \"Condition\": {\"StringEquals\": "
+                     "{\"ISSUER-WITHOUT-HTTPS:aud\": \"AUDIENCE\"}}");
+    add_tail(out);
+}
+
+void aws_policy_add_assume(struct buf *out, struct view role_arn, unsigned needs)
+{
+    add_head(out);
+    add_actions(out, needs);
+    buf_add_str(out, ",\n      \"Resource\": ");
+    json_add_string(out, role_arn);
+    add_tail(out);
 }

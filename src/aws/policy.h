@@ -21,7 +21,18 @@ void aws_policy_add_db_user_arn(struct buf *out, const struct aws_db_user *user)
 /* {"Version": …}: rds-db:connect on exactly these users. */
 void aws_policy_add_connect(struct buf *out, const struct aws_db_user *users, size_t count);
 
+/* What a session takes beside sts:AssumeRole, in the trust policy of its role and in a policy of
+ * who assumes it ("Pass session tags in AWS STS", "Monitor and control actions taken with assumed
+ * roles"). */
+enum aws_session_needs { AWS_SESSION_TAGS = 1, AWS_SESSION_SOURCE_IDENTITY = 2 };
+
 /* Who may assume the role: one principal's ARN (absent: a placeholder). */
-void aws_policy_add_trust(struct buf *out, struct view principal_arn);
+void aws_policy_add_trust(struct buf *out, struct view principal_arn, unsigned needs);
+
+/* The same where the principal is an issuer of tokens, registered in IAM as an OIDC provider. */
+void aws_policy_add_web_trust(struct buf *out, struct view partition, struct view account);
+
+/* For who assumes the role: that it may. */
+void aws_policy_add_assume(struct buf *out, struct view role_arn, unsigned needs);
 
 #endif

@@ -7,7 +7,9 @@
 
 #include "aws/policy.h"
 #include "aws/region.h"
+#include "base/log.h"
 #include "cli/cli.h"
+#include "cli/secrets.h"
 #include "config/config.h"
 
 static const char help[] =
@@ -21,8 +23,8 @@ static const char help[] =
     "\n"
     "  sallyport setup shop --sql | psql -v ON_ERROR_STOP=1 -h HOST -U postgres shop\n"
     "\n"
-    "--iam prints two policies: the permission to connect as exactly these logins, and who may\n"
-    "assume the role that has it.\n"
+    "--iam prints policies: the permission to connect as exactly these logins, who may assume the\n"
+    "role that has it, and, with assume_role_arn, that the one who assumes it may.\n"
     "\n"
     "  -c FILE             sallyport.conf, which names the configuration\n"
     "  --config FILE       sallyport.yaml itself\n"
@@ -301,6 +303,46 @@ static struct aws_db_user db_user(const struct setup *o, const struct endpoint *
     return (struct aws_db_user){region, o->account, o->resource_id, e->user};
 }
 
+/* Where source_identity is not written it is the session's name, when that names the caller. */
+static unsigned session_needs(const struct iam_auth *iam)
+{
+    const struct view name = iam->role_session_name;
+    bool named = name.len > 0 ? memchr(name.data, '{', name.len) != NULL
+                              : iam->web_identity == WEB_IDENTITY_CALLER;
+    bool source = iam->has_source_identity ? iam->source_identity.len > 0 : named;
+
+    return (iam->tag_count > 0 ? AWS_SESSION_TAGS : 0U) |
+           (source ? AWS_SESSION_SOURCE_IDENTITY : 0U);
+}
+
+/* The words go beside the documents, so that these can be piped. */
+static void add_trust(struct buf *out, const struct setup *o, const struct iam_auth *iam,
+                      struct view region)
+{
+    const size_t count = iam->assume_role_arn.count;
+
+    if (count == 1 && iam->web_identity == WEB_IDENTITY_CALLER) {
+        aws_policy_add_web_trust(out, aws_partition_of_region(region), o->account);
+        fputs("# The first document is the permission policy of the role of assume_role_arn, the "
+              "second\n# that role's trust policy: each caller's own token assumes it.\n",
+              stderr);
+        return;
+    }
+    aws_policy_add_trust(out, o->principal, session_needs(iam));
+    if (count == 0) {
+        fputs("# The first document is the permission policy: attach it to the role that "
+              "sallyport\n# runs as.  The second is that role's trust policy.\n",
+              stderr);
+        return;
+    }
+    aws_policy_add_assume(out, iam->assume_role_arn.items[count - 1], session_needs(iam));
+    fprintf(stderr,
+            "# The first document is the permission policy of the role of assume_role_arn%s, the\n"
+            "# second that role's trust policy.  The third is for who assumes it: %s.\n",
+            count > 1 ? " that is last" : "",
+            count > 1 ? "the role before it" : "the identity that sallyport runs as");
+}
+
 static int add_iam(struct buf *out, const struct setup *o, const struct service *s)
 {
     struct aws_db_user users[2];
@@ -313,11 +355,8 @@ static int add_iam(struct buf *out, const struct setup *o, const struct service 
     if (count == 0)
         return complain("the service has no iam_auth");
     aws_policy_add_connect(out, users, count);
-    aws_policy_add_trust(out, o->principal);
-    /* The words go beside the documents, so that these can be piped. */
-    fputs("# The first document is the permission policy: attach it to the role that sallyport\n"
-          "# runs as, or to the one of assume_role_arn.  The second is that role's trust policy.\n",
-          stderr);
+    add_trust(out, o, s->primary.iam_auth.enabled ? &s->primary.iam_auth : &s->read.iam_auth,
+              users[0].region);
     if (o->account.len == 0 || o->resource_id.len == 0 || users[0].region.len == 0)
         fputs("# Words in capitals stand for what was not given: --account, --resource-id, "
               "--region, --principal.\n",
@@ -358,22 +397,40 @@ static int print_setup(const struct setup *o, const struct entities *e)
 }
 
 /* The YAML file: the one given, or the one that sallyport.conf names. */
-static const char *yaml_file(const struct setup *o, struct arena *arena, struct diagnostics *d)
+static const char *yaml_file(const struct setup *o, struct cli_secrets *secrets,
+                             struct arena *arena, struct diagnostics *d)
 {
     struct node_config node = {0};
     struct node_config_sources sources = {.environment = environ, .conf_file = o->conf_file};
 
     if (o->config_file != NULL)
         return o->config_file;
-    if (failed(node_config_load(arena, &sources, &node, d)))
+    if (failed(cli_secrets_load_node(secrets, arena, &sources, &node, d)))
         return NULL;
+    cli_secrets_set_node(secrets, &node);
     if (node.declarative_config.len == 0)
         complain("which configuration? give --config or -c");
     return node.declarative_config.len == 0 ? NULL : node.declarative_config.data;
 }
 
+/* A login by a secret is whom the secret names, so it is read. */
+static err load(struct cli_secrets *secrets, const char *path, struct arena *arena,
+                struct entities *out, struct diagnostics *d)
+{
+    struct diagnostic *before = d->last;
+    err e;
+
+    while (is_fault(e = entities_load(arena, path, cli_secrets_host(secrets), out, d),
+                    &config_awaits_secrets)) {
+        diag_forget_after(d, before);
+        cli_secrets_wait(secrets);
+    }
+    return e;
+}
+
 static int setup(const struct setup *o)
 {
+    struct cli_secrets *secrets = cli_secrets_new(true);
     struct diagnostics d = {0};
     struct entities entities = {0};
     struct arena arena, words;
@@ -382,12 +439,13 @@ static int setup(const struct setup *o)
     arena_init(&arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     arena_init(&words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     d.arena = &words;
-    const char *path = yaml_file(o, &arena, &d);
-    if (path != NULL && !failed(entities_load(&arena, path, NULL, &entities, &d)))
+    const char *path = secrets != NULL ? yaml_file(o, secrets, &arena, &d) : NULL;
+    if (path != NULL && !failed(load(secrets, path, &arena, &entities, &d)))
         status = print_setup(o, &entities);
     diag_print(&d, STDERR_FILENO);
     if (d.errors > 0)
         complain("the configuration is not valid");
+    cli_secrets_free(secrets);
     arena_clear(&arena);
     arena_clear(&words);
     return status;
@@ -452,6 +510,7 @@ static int run(int argc, char **argv)
     if (o.sql == o.iam)
         return complain("setup wants either --sql or --iam");
     o.service = argv[optind];
+    log_set_level(LOG_ERROR); /* what fails is said by the command */
     return setup(&o);
 }
 

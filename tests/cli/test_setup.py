@@ -70,6 +70,50 @@ def test_what_is_not_given_stands_in_capitals(config):
     assert "--account" in got.stderr
 
 
+SESSIONS = [
+    ("", ["sts:AssumeRole"]),
+    ("role_session_name: fixed, tags: {team: orders}", ["sts:AssumeRole", "sts:TagSession"]),
+    ('role_session_name: "{subject}"', ["sts:AssumeRole", "sts:SetSourceIdentity"]),
+    ('role_session_name: "{subject}", source_identity: ""', ["sts:AssumeRole"]),
+    ('source_identity: shop, tags: {team: orders}',
+     ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]),
+]
+
+
+@pytest.mark.parametrize("iam, actions", SESSIONS)
+def test_a_role_is_trusted_with_what_its_sessions_ask_for(tmp_path, iam, actions):
+    role = "arn:aws:iam::123456789012:role/shop"
+    path = tmp_path / "sallyport.yaml"
+    path.write_text(CONFIG.replace(
+        "iam_auth: {", f"iam_auth: {{assume_role_arn: {role}, {iam + ', ' if iam else ''}"))
+    got = run("shop", "--iam", "--config", path)
+    assert got.returncode == 0, got.stderr
+    decoder, at, documents = json.JSONDecoder(), 0, []
+    while got.stdout[at:].strip():
+        document, end = decoder.raw_decode(got.stdout[at:].lstrip())
+        at += len(got.stdout[at:]) - len(got.stdout[at:].lstrip()) + end
+        documents.append(document["Statement"][0])
+    _, trust, assume = documents
+    assert assume["Resource"] == role
+    for statement in (trust, assume):
+        action = statement["Action"]
+        assert ([action] if isinstance(action, str) else action) == actions
+    assert "The third is for who assumes it" in got.stderr
+
+
+def test_a_role_of_the_callers_own_tokens_trusts_the_issuer(tmp_path):
+    role = "arn:aws:iam::123456789012:role/shop"
+    path = tmp_path / "sallyport.yaml"
+    path.write_text(CONFIG.replace(
+        "iam_auth: {", f"iam_auth: {{assume_role_arn: {role}, web_identity: caller, "))
+    got = run("shop", "--iam", "--config", path, "--account", "123456789012")
+    decoder = json.JSONDecoder()
+    _, end = decoder.raw_decode(got.stdout)
+    trust = json.loads(got.stdout[end:])["Statement"][0]
+    assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
+    assert trust["Principal"]["Federated"].startswith("arn:aws:iam::123456789012:oidc-provider/")
+
+
 def test_the_sql_runs_twice_and_makes_logins_that_are_nothing_but_members(config):
     from bed import postgres
     if os.geteuid() != 0:

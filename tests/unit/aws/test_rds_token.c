@@ -270,7 +270,7 @@ static void the_policy_names_exactly_the_user(void **state)
         assert_view(resource->text, arns[i++]);
     assert_int_equal(i, 3);
     buf_reset(&out);
-    aws_policy_add_trust(&out, VIEW("arn:aws:iam::123456789012:role/node"));
+    aws_policy_add_trust(&out, VIEW("arn:aws:iam::123456789012:role/node"), 0);
     assert_false(failed(json_parse(&arena, buf_view(&out), NULL, &policy, NULL)));
     statement = json_get(policy, "Statement")->first;
     assert_true(json_get_string(json_get(statement, "Principal"), "AWS", &action));
