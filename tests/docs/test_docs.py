@@ -32,10 +32,10 @@ def commands():
     return dict(re.findall(r"^  (\w+) +(.+)$", run("--help").stdout, re.M))
 
 
-def block(language):
+def block(language, number=0, of=1):
     found = re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
-    assert len(found) == 1, f"README has {len(found)} blocks of {language}"
-    return found[0]
+    assert len(found) == of, f"README has {len(found)} blocks of {language}"
+    return found[number]
 
 
 # -- README -------------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ def block(language):
 def written_configuration(tmp_path):
     """Both files of the README; the files that they name are there."""
     (tmp_path / "sallyport.conf").write_text(block("ini"))
-    (tmp_path / "sallyport.yaml").write_text(block("yaml"))
+    (tmp_path / "sallyport.yaml").write_text(block("yaml", of=2))
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
          "-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt"],
@@ -57,6 +57,21 @@ def written_configuration(tmp_path):
 def test_the_configuration_of_the_readme_is_valid_without_a_warning(configuration):
     got = run("check", "-c", configuration / "sallyport.conf")
     assert (got.returncode, got.stderr) == (0, "")
+
+
+def test_the_readmes_other_logins_are_valid(configuration):
+    conf, served = configuration / "sallyport.conf", configuration / "sallyport.yaml"
+    text = served.read_text()
+    roles, secret = block("yaml", 1, of=2).split("  # or, instead of iam_auth and a user:\n")
+    iam = "  iam_auth: {region: eu-west-1}\n"
+    assert text.count(iam) == 1
+    served.write_text(text.replace(iam, roles))
+    got = run("check", "-c", conf)
+    assert (got.returncode, got.stderr) == (0, "")
+    served.write_text(re.sub(r"//app(_ro)?@", "//", text.replace(iam, secret)))
+    got = run("check", "-c", conf)
+    assert got.returncode == 0 and "error" not in got.stderr, got.stderr
+    assert "the secret of AWS was not read" in got.stderr
 
 
 def test_setup_prints_what_the_readmes_service_needs(configuration):
