@@ -18,7 +18,8 @@ static void warn(struct aws_planner *p, struct view path, const char *what, unsi
     if (p->plan->warning_count == AWS_PLAN_WARNINGS_MAX)
         return;
     snprintf(p->plan->warnings[p->plan->warning_count++], AWS_REASON_MAX,
-             "%.*s can be %s by other users of this host (mode %04o)", VIEW_ARG(path), what, mode);
+             "%.*s can be %s by other users of this host (mode %04o): chmod %s it",
+             VIEW_ARG(path), what, mode, (mode & S_IWGRP) != 0 ? "g-w,o=" : "o=");
 }
 
 void aws_plan_warn_of_file(struct aws_planner *p, struct view path)

@@ -9,7 +9,7 @@
 const struct fault rotation_not_json = {
     "rotation_not_json", "the secret is not a JSON object as RDS has it", NULL, 0};
 const struct fault rotation_engine = {
-    "rotation_engine", "the secret's engine is not postgres", NULL, 0};
+    "rotation_engine", "the secret's engine is not postgres, or is missing", NULL, 0};
 const struct fault rotation_bad_field = {
     "rotation_bad_field",
     "the secret's host, port, username, password or dbname is missing or cannot be used", NULL, 0};

@@ -176,6 +176,8 @@ static int run(int argc, char **argv)
     o.secret_id = argv[optind];
     if (o.secret_id[0] == '\0' || strlen(o.secret_id) > SM_SECRET_ID_MAX)
         return complain("SECRET-ID is a secret's name or ARN", "");
+    if (o.secret_id[0] == '{')
+        return complain("SECRET-ID is a secret's name or ARN, no reference: prod/shop", "");
     return rotate(&o);
 }
 

@@ -191,8 +191,10 @@ static bool find_roots(struct rotate_config *c, struct view wanted)
         c->roots[0] = '\0';
     if (c->roots[0] != '\0' && access(c->roots, R_OK) == 0)
         return true;
-    fprintf(stderr, "Error: the trusted certificates cannot be read: %s\n",
-            c->roots[0] != '\0' ? c->roots : "give --sslrootcert, or rds_ca_bundle");
+    fprintf(stderr,
+            "Error: the trusted certificates cannot be read: %s%sgive --sslrootcert, or put "
+            "Amazon's global-bundle.pem where rds_ca_bundle says\n",
+            c->roots, c->roots[0] != '\0' ? ": " : "");
     return false;
 }
 

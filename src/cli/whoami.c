@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "aws/sts.h"
 #include "base/log.h"
@@ -126,8 +127,10 @@ static void say_whose(const struct errand *x)
     if (!x->asked)
         return;
     if (failed(x->answer)) {
-        line("Account:", "not known: %s%s%s", x->answer.fault->text,
-             x->answer_detail[0] != '\0' ? ": " : "", x->answer_detail);
+        const char *what = is_fault(x->answer, &retrieval_status) ? "STS answered with an error"
+                                                                  : x->answer.fault->text;
+        line("Account:", "not known: %s%s%s", what, x->answer_detail[0] != '\0' ? ": " : "",
+             x->answer_detail);
         return;
     }
     line("Account:", "%s", x->account);
@@ -177,9 +180,11 @@ static int report(const struct errand *x)
     if (plan->count > 0 && kong[0] != '\0')
         line("Note:", "%s.", kong);
     fflush(stdout);
-    if (!good)
-        fprintf(stderr, "Error: %s%s%s\n", s.last_error.fault->text,
-                s.detail[0] != '\0' ? ": " : "", s.detail);
+    if (!good) {
+        bool more = s.detail[0] != '\0' && strcmp(s.detail, s.last_error.fault->text) != 0;
+        fprintf(stderr, "Error: %s%s%s\n", s.last_error.fault->text, more ? ": " : "",
+                more ? s.detail : "");
+    }
     return good ? 0 : 1;
 }
 

@@ -52,7 +52,7 @@ const char *secret_reference_parse(struct arena *arena, struct view text,
 /* The vault of that prefix: one of those given, else the built-in env, file or aws, else NULL. */
 const struct vault *vault_find(const struct vault *vaults, size_t count, struct view prefix);
 
-enum { SECRET_WHY_BYTES = 256 };
+enum { SECRET_WHY_BYTES = 512 };
 
 /* Both at once; of the kind file all of the path becomes the name, for a file's reference has no
  * KEY.  False with why filled in when the text is malformed or there is no such vault. */

@@ -59,7 +59,7 @@ static bool resolve(struct joiner *j, const struct field *f, struct view *value,
     if (reference_resolve(&scope, *value, &answer)) {
         if (answer.open_to_all)
             joiner_report(j, SEVERITY_WARNING, origin, f->name,
-                          "every user of this machine may read the secret's file");
+                          "every user of this machine may read the secret's file: chmod o= it");
         *value = answer.value;
         return true;
     }

@@ -1,5 +1,7 @@
 #include "config/resolve.h"
 
+#include <string.h>
+
 #include "config/reference.h"
 
 static struct reference_scope scope_of(struct decoder *d, struct arena *arena, bool without_aws)
@@ -34,7 +36,7 @@ static void warn_of_mode(struct decoder *d, const struct yaml_node *at,
                          const struct secret_answer *answer)
 {
     if (answer->open_to_all)
-        decode_warning(d, at, "every user of this machine may read the secret's file");
+        decode_warning(d, at, "every user of this machine may read the secret's file: chmod o= it");
 }
 
 /* user and password stand in the way of nothing else, wherever they are. */
@@ -93,9 +95,12 @@ bool resolve_member(struct decoder *d, const struct yaml_node *at, const char *f
                                       answer.why);
     reference.key = view_str(member);
     good = good && secret_read(d->arena, d->host, vault, &reference, &answer);
-    if (!good)
+    if (!good) {
         no_value(d, at, field, &answer, true);
-    else
-        *out = answer.value;
-    return good;
+        return false;
+    }
+    if (strcmp(member, "password") == 0) /* once for all members */
+        warn_of_mode(d, at, &answer);
+    *out = answer.value;
+    return true;
 }

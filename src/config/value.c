@@ -140,7 +140,8 @@ static bool parse_integer(const struct field *f, struct view text, int64_t *slot
     if (negative)
         value = -value;
     if (value < f->min || value > max) {
-        snprintf(why, WHY_BYTES, "must be from %lld to %lld", (long long)f->min, (long long)max);
+        snprintf(why, WHY_BYTES, "must be from %lld to %lld%s", (long long)f->min, (long long)max,
+                 f->unit == UNIT_DURATION ? " seconds" : "");
         return false;
     }
     *slot = value;

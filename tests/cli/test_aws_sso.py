@@ -245,5 +245,6 @@ def test_a_cache_that_others_can_read_is_warned_of(center):
     got = Whoami(center.environment(), "--offline")
     assert got.good
     assert got["Warning"] == (
-        f"{center.file('my session')} can be read by other users of this host (mode 0644)."
+        f"{center.file('my session')} can be read by other users of this host (mode 0644): "
+        "chmod o= it."
     )

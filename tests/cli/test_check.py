@@ -410,7 +410,8 @@ def test_references_are_looked_up_but_for_aws(tmp_path):
     secret.chmod(0o644)
     open_to_all = run(path, **environment)
     assert open_to_all.returncode == 0
-    assert (f"{path}:8:74: warning: every user of this machine may read the secret's file\n"
+    assert (f"{path}:8:74: warning: every user of this machine may read the secret's file: "
+            "chmod o= it\n"
             in open_to_all.stderr)
 
     secret.unlink()

@@ -175,9 +175,9 @@ static const struct {
     {IAM("   assume_role_arn: " R1 "\n   external_id: x y\n"),
      WRONG(8, 17, "'external_id': may hold only letters, digits and _+=,.@:/-")},
     {IAM("   assume_role_arn: " R1 "\n   session_duration: 14m\n"),
-     WRONG(8, 22, "'session_duration': must be from 900 to 43200")},
+     WRONG(8, 22, "'session_duration': must be from 900 to 43200 seconds")},
     {IAM("   assume_role_arn: " R1 "\n   session_duration: 13h\n"),
-     WRONG(8, 22, "'session_duration': must be from 900 to 43200")},
+     WRONG(8, 22, "'session_duration': must be from 900 to 43200 seconds")},
     {IAM("   assume_role_arn: " R1 "\n   session_duration: 1y\n"),
      WRONG(8, 22, "'session_duration': must be a whole number of seconds, or one with s, m, h or "
                   "d")},
