@@ -461,6 +461,34 @@ def test_a_region_that_nothing_says_is_asked_of_the_instance_again_and_again(bed
             one.close()
 
 
+def test_a_reload_may_bring_the_first_service_whose_region_has_to_be_found(bed, issuer, aws):
+    """Until then another service's region was the process's: it is no reason not to ask."""
+    double = aws(InstanceMetadata)
+    with PostgresBed(hostname="db.internal.example") as own:
+        double.region = own.region
+        shop.set_up(own, harness.binary())
+
+        def config(region):
+            service = served.service(own, [served.route("one", "select 1 as one")])
+            service["iam_auth"] = {"hostname": own.hostname, **region}
+            return served.config(own, issuer, [service], ca=bed.ca)
+
+        one = harness.Sallyport(own, issuer, config=config({"region": "ap-south-2"}),
+                                environment=double.environment())
+        try:
+            one.start()
+            wait_until(lambda: identity(one)["state"] == "ready", 30, "the credentials")
+            session = double.minted[-1]
+            own.set_keys([AccessKey(session.access_key_id, session.secret_access_key,
+                                    session.session_token)])
+            assert one.get("/one", one.mint("alice")).status == 503  # signed for elsewhere
+            one.write_config(config({}))
+            one.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: one.get("/one", one.mint("alice")).status == 200, 30, "a login")
+        finally:
+            one.close()
+
+
 def test_a_stop_while_a_token_is_refreshed_asks_for_nothing_more(gateway, aws, tmp_path):
     portal, environment, _ = identity_center(aws, tmp_path)
     oidc, asked, go_on = portal.beside[0], threading.Event(), threading.Event()
