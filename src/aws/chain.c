@@ -107,6 +107,11 @@ static int64_t backoff_ms(unsigned failures)
 
 /* ---- The files ---- */
 
+static void look(struct file_mark *m)
+{
+    m->there = m->path[0] != '\0' && stat(m->path, &m->st) == 0;
+}
+
 static void mark(struct file_mark *m, struct view path)
 {
     m->path[0] = '\0';
@@ -114,7 +119,15 @@ static void mark(struct file_mark *m, struct view path)
         memcpy(m->path, path.data, path.len);
         m->path[path.len] = '\0';
     }
-    m->there = m->path[0] != '\0' && stat(m->path, &m->st) == 0;
+    look(m);
+}
+
+/* Of a path that is known the mark was taken before the file was read, and stays: what is written
+ * in between would never be seen otherwise. */
+static void mark_read(struct file_mark *m, struct view path)
+{
+    if (!view_is(path, m->path))
+        mark(m, path);
 }
 
 static bool has_changed(const struct file_mark *m)
@@ -292,9 +305,11 @@ static err make_plan(struct credential_chain *c)
     aws_plan_clear(&c->plan);
     arena_reset(&c->arena);
     c->plan_is_old = false;
+    look(&c->files[FILE_CONFIG]);
+    look(&c->files[FILE_CREDENTIALS]);
     err e = aws_plan_make(&request, &c->arena, &c->plan);
-    mark(&c->files[FILE_CONFIG], c->plan.config_file);
-    mark(&c->files[FILE_CREDENTIALS], c->plan.credentials_file);
+    mark_read(&c->files[FILE_CONFIG], c->plan.config_file);
+    mark_read(&c->files[FILE_CREDENTIALS], c->plan.credentials_file);
     mark_sso_cache(c);
     snprintf(c->region, sizeof c->region, "%.*s", VIEW_ARG(c->plan.region));
     log_warnings(c);

@@ -79,6 +79,8 @@ static void a_source_set_up_wrongly_is_named_and_ends_the_search(void **state)
         {AWS_SOURCE_PROFILE, "AWS_PROFILE", "gone", &aws_profile_unusable},
         {AWS_SOURCE_CONTAINER, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "@x",
          &aws_container_uri_refused},
+        {AWS_SOURCE_CONTAINER, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "3/x", /* EKS's address */
+         &aws_container_uri_refused},
         {AWS_SOURCE_INSTANCE, "AWS_EC2_METADATA_SERVICE_ENDPOINT", "ftp://x",
          &aws_metadata_endpoint_bad},
     };
@@ -109,8 +111,10 @@ static void a_named_profile_is_the_only_source(void **state)
                           "[profile empty]\nregion = eu-west-1\n");
     bed_begin_with(b, NULL, false, "p");
     bed_serves(b, "profile", "AKIAP");
-    assert_int_equal(chain_plan(b->chain)->verdicts[AWS_SOURCE_ENVIRONMENT].kind,
-                     AWS_VERDICT_ABSENT);
+    for (unsigned i = 0; i < AWS_SOURCES; i++) {
+        assert_int_equal(chain_plan(b->chain)->verdicts[i].kind,
+                         i == AWS_SOURCE_PROFILE ? AWS_VERDICT_CHOSEN : AWS_VERDICT_ABSENT);
+    }
     bed_stop(b);
     bed_begin_with(b, NULL, false, "empty");
     bed_refuses(b, &aws_profile_unusable);

@@ -145,6 +145,7 @@ static const char config_text[] =
     "region = eu-west-1   ; where the shop is\r\n"
     "s3 =\n"
     "    max_concurrent_requests = 20\n"
+    "    nothing that is a setting\n"
     "output=json\n"
     "[ profile  \"two words\" ] # yes\n"
     "  Role_ARN = arn:aws:iam::1:role/a#b\n"
