@@ -200,6 +200,14 @@ static bool is_of_aws(struct decoder *d, struct view reference)
            vault->kind == VAULT_AWS;
 }
 
+/* AWSCURRENT, which is version 1 and what no version means. */
+static bool is_current(struct decoder *d, struct view reference)
+{
+    struct secret_reference parts;
+
+    return secret_reference_parse(d->scratch, reference, &parts) == NULL && parts.version <= 1;
+}
+
 static void check_rotation(struct decoder *d, const struct endpoint *e,
                            const struct yaml_node *mapping)
 {
@@ -211,6 +219,9 @@ static void check_rotation(struct decoder *d, const struct endpoint *e,
     }
     if (e->secret.len > 0 && !is_of_aws(d, e->secret))
         decode_error(d, rotation, "'rotation' is of secrets in AWS Secrets Manager only");
+    else if (e->secret.len > 0 && !is_current(d, e->secret))
+        decode_error(d, rotation, "'rotation' is of a secret's AWSCURRENT, so the login must be "
+                                  "by that: take the '#' off");
     if (e->rotation.master.len > 0 && !is_of_aws(d, e->rotation.master))
         decode_error(d, rules_node(rotation, "master"),
                      "'master' must be a secret in AWS Secrets Manager");

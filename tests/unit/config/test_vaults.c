@@ -334,6 +334,10 @@ static const struct {
      "3:94 error: 'master' must be a secret in AWS Secrets Manager\n"},
     {DB("secret: '{vault://file/json}', rotation: {every: 4h}"),
      "3:77 error: 'rotation' is of secrets in AWS Secrets Manager only\n"},
+    {DB("secret: '{vault://aws/db#2}', rotation: {every: 4h}"),
+     "3:44 error: 'secret': no such secret: aws db username 2\n"
+     "3:76 error: 'rotation' is of a secret's AWSCURRENT, so the login must be by that: take the "
+     "'#' off\n"},
     {USER_DB("rotation: {every: 4h}"),
      "3:48 error: 'rotation' needs a 'secret' beside it: the one that it rotates\n"},
     {DB("secret: '{vault://aws/db}', read: {rotation: {every: 4h}}"),
