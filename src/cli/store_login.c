@@ -52,6 +52,15 @@ static void turn(struct aws_errand *x, int64_t due_ms)
     uv_run(&x->loop, UV_RUN_DEFAULT);
 }
 
+/* Credentials that cannot be had now are a login that cannot be made now, as a refused one is: the
+ * configuration read last goes on serving.  A source that is set up wrongly is a mistake. */
+static err not_now(err e, const char *detail, struct store_why *why)
+{
+    snprintf(why->text, sizeof why->text, "%s%s%s", e.fault->text, detail[0] != '\0' ? ": " : "",
+             detail);
+    return fail(&store_unreachable);
+}
+
 static err find_base(struct aws_errand *x, const struct aws_credentials **out,
                      struct store_why *why)
 {
@@ -76,6 +85,9 @@ static err find_base(struct aws_errand *x, const struct aws_credentials **out,
         due_ms = chain_tick(x->chain);
         chain_status(x->chain, &s);
     }
+    const struct aws_plan *plan = chain_plan(x->chain);
+    if (s.state != CHAIN_READY && plan->verdicts[plan->source].kind == AWS_VERDICT_CHOSEN)
+        return not_now(s.last_error, s.detail, why);
     if (s.state != CHAIN_READY) {
         snprintf(why->text, sizeof why->text, "%s", s.detail);
         return s.last_error;
@@ -111,10 +123,8 @@ static err assume(struct aws_errand *x, const struct aws_credentials **out, stru
         enum aws_ready ready = aws_sessions_get(x->sessions, &request, out, &e, &detail);
         if (ready == AWS_READY)
             return OK;
-        if (ready == AWS_FAILED) {
-            snprintf(why->text, sizeof why->text, "%s", detail);
-            return e;
-        }
+        if (ready == AWS_FAILED)
+            return not_now(e, detail, why);
         int64_t due_ms = aws_sessions_tick(x->sessions);
         turn(x, due_ms);
     }

@@ -78,6 +78,34 @@ def test_while_the_database_is_away_the_last_configuration_is_served(fed, gatewa
     assert "Connection refused" in record["detail"]
 
 
+def test_while_aws_is_away_the_last_configuration_is_served(fed, gateway):
+    """A restart while STS fails must not be the end of everything that needs no STS."""
+    served = gateway(node=node(fed))
+    assert served.get("/orders/2", served.mint("alice")).status == 200
+    served.stop()
+    token = fed.folder / "token"
+    token.write_text("a.b.c")
+    served.environment = {
+        "AWS_WEB_IDENTITY_TOKEN_FILE": str(token),
+        "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/pod",
+        "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1",
+        "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": "",
+    }
+    served.launch()
+    wait_until(lambda: any(r["event"] == "store_unreachable" for r in served.log()), 20, "the log")
+    wait_until(lambda: sum(r["event"] == "started" for r in served.log()) == 2, 20, "the start")
+    [record] = [r for r in served.log() if r["event"] == "store_unreachable"]
+    assert "http://127.0.0.1:1" in record["detail"]
+    served.stop()
+
+    served.environment = {"AWS_ACCESS_KEY_ID": "AKIA"}  # a mistake, and no outage
+    served.launch()
+    assert served.process.wait(30) == 1
+    served.process = None
+    events = [r["event"] for r in served.log()]
+    assert events.count("started") == 2 and events.count("store_unreachable") == 1
+
+
 @pytest.mark.parametrize("name,said", [
     ("away", "cannot be reached"),
     ("bare", "needs bootstrapping"),
