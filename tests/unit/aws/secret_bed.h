@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "aws/secret_cache.h"
+#include "base/attr.h"
 #include "base/log.h"
 
 #include <cmocka.h> /* last: its fail() would hide ours */
@@ -155,6 +156,8 @@ static inline int64_t pass_until_asked(struct bed *b, int64_t max_ms)
 }
 
 /* Answers the oldest exchange. */
+static inline void answer(struct bed *b, int status, const char *format, ...) PRINTF_LIKE(3, 4);
+
 static inline void answer(struct bed *b, int status, const char *format, ...)
 {
     char body[1024];

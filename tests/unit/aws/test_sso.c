@@ -235,8 +235,8 @@ static void a_cache_that_holds_no_token_is_named(void **state)
         "{\"accessToken\":\"a\\nb: c\",\"expiresAt\":\"2099-01-01T00:00:00Z\"}",
         "{\"accessToken\":\"a b\",\"expiresAt\":\"2099-01-01T00:00:00Z\"}",
         "{\"accessToken\":\"a\",\"expiresAt\":\"soon\"}",
-        "{\"accessToken\":\"a\",\"expiresAt\":\"2099-01-01T00:00:00Z\","
-        "\"registrationExpiresAt\":\"soon\"}",
+        ("{\"accessToken\":\"a\",\"expiresAt\":\"2099-01-01T00:00:00Z\","
+         "\"registrationExpiresAt\":\"soon\"}"),
     };
     struct bed *b = *state;
 
