@@ -66,7 +66,8 @@ static bool resolve(struct joiner *j, const struct field *f, struct view *value,
     if (answer.pending)
         j->pending = true;
     else if (answer.unread)
-        joiner_report(j, SEVERITY_WARNING, origin, f->name, "the secret of AWS was not read");
+        joiner_report(j, SEVERITY_WARNING, origin, f->name,
+                      "the secret of AWS was not read; check --secrets reads it");
     else
         joiner_report(j, SEVERITY_ERROR, origin, f->name, answer.why);
     return false;

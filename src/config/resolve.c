@@ -26,7 +26,8 @@ static void no_value(struct decoder *d, const struct yaml_node *at, const char *
         d->pending = true;
         d->pending_elsewhere |= !of_login;
     } else if (answer->unread) {
-        decode_warning(d, at, "%s%s%sthe secret of AWS was not read", quote, field, after);
+        decode_warning(d, at, "%s%s%sthe secret of AWS was not read; check --secrets reads it",
+                       quote, field, after);
     } else {
         decode_error(d, at, "%s%s%s%s", quote, field, after, answer->why);
     }
