@@ -187,7 +187,10 @@ def test_a_credentials_file_that_others_can_use_is_warned_of(tmp_path, mode, war
         {"AWS_SHARED_CREDENTIALS_FILE": str(file), "AWS_REGION": "eu-west-1"}, "--offline"
     )
     assert got.good
-    expected = f"{file} can be {warned} by other users of this host (mode {mode:04o})."
+    close = "g-w,o=" if mode & 0o020 else "o="
+    expected = (
+        f"{file} can be {warned} by other users of this host (mode {mode:04o}): chmod {close} it."
+    )
     assert got.fields.get("Warning") == (expected if warned else None)
     elsewhere = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
     values = {"AWS_SHARED_CREDENTIALS_FILE": str(file), "AWS_REGION": "eu-west-1", **elsewhere}
