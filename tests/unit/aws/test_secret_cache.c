@@ -107,7 +107,7 @@ static void passing_failures_are_tried_before_they_are_told(void **state)
     answer(b, 400, "{\"__type\":\"ThrottlingException\",\"message\":\"Rate exceeded\"}");
     waits(b, &shop);
     assert_in_range(pass_until_asked(b, 5000), 1, 2001);
-    answer(b, 500, "");
+    answer(b, 500, "%s", "");
     fails(b, &shop, &sm_unavailable);
     assert_in_range(pass_until_asked(b, 10000), 1, 4001);
     value(b, "v1", "one");
