@@ -404,7 +404,8 @@ def test_references_are_looked_up_but_for_aws(tmp_path):
     assert got.returncode == 0, got.stderr
     assert got.stdout == f"configuration at {path} is valid\n"
     assert got.stderr == (
-        f"{path}:9:70: warning: 'secret': the secret of AWS was not read; check --secrets reads it\n"
+        f"{path}:9:70: warning: 'secret': the secret of AWS was not read; "
+        "check --secrets reads it\n"
         f"{path}:14:13: warning: the secret of AWS was not read; check --secrets reads it\n")
 
     secret.chmod(0o644)

@@ -93,7 +93,10 @@ def test_a_reference_is_shown_as_written_never_what_it_stands_for(tmp_path):
                     "pg_user = {vault://aws/db/username}\n")
     got = show(conf, PW="hunter2")
     assert got.returncode == 0
-    assert got.stderr == f"{conf}:3: warning: 'pg_user': the secret of AWS was not read; check --secrets reads it\n"
+    assert got.stderr == (
+        f"{conf}:3: warning: 'pg_user': the secret of AWS was not read; "
+        "check --secrets reads it\n"
+    )
     assert "a-secret-name" not in got.stdout and "hunter2" not in got.stdout
     said = properties(got.stdout)
     assert said["node_name"] == (by_file, f"{conf}:1")

@@ -444,10 +444,14 @@ static void secrets_of_aws_may_be_left_unread(void **state)
     assert_false(failed(test_parse(&t, "x.yaml", view_str(text))));
     test_describe(&t.d, &said);
     assert_string_equal(test_said(&said),
-                        "3:48 warning: the secret of AWS was not read; check --secrets reads it\n"
-                        "4:44 warning: 'secret': the secret of AWS was not read; check --secrets reads it\n"
-                        "5:42 warning: the secret of AWS was not read; check --secrets reads it\n"
-                        "6:18 warning: 'url': the secret of AWS was not read; check --secrets reads it\n");
+                        "3:48 warning: the secret of AWS was not read; "
+                        "check --secrets reads it\n"
+                        "4:44 warning: 'secret': the secret of AWS was not read; "
+                        "check --secrets reads it\n"
+                        "5:42 warning: the secret of AWS was not read; "
+                        "check --secrets reads it\n"
+                        "6:18 warning: 'url': the secret of AWS was not read; "
+                        "check --secrets reads it\n");
     assert_null(t.e.services[0].primary.password.data);
     assert_text(t.e.services[0].primary.password_reference, "{vault://aws/db/password}");
     assert_text(t.e.services[1].primary.secret, "{vault://aws/db}");
