@@ -20,7 +20,7 @@ static const char help[] =
     "  --offline       does not ask STS whose the credentials are\n"
     "  -h, --help      this text\n"
     "\n"
-    "Exit code: 0 with credentials, 1 without.\n";
+    "Exit code: 0 with credentials; 1 without, or with ones that STS refuses.\n";
 
 struct errand {
     struct aws_errand aws;
@@ -29,6 +29,7 @@ struct errand {
     /* GetCallerIdentity */
     bool asked;
     bool answered;
+    bool refused; /* the credentials themselves are of no use */
     err answer;
     char answer_detail[400];
     char account[64];
@@ -44,8 +45,10 @@ static void on_caller(void *arg, err e, const char *detail, const struct fetch_r
     snprintf(x->answer_detail, sizeof x->answer_detail, "%s", detail != NULL ? detail : "");
     arena_init(&arena, 4096, 1024 * 1024);
     if (!failed(e) && response->status != 200) {
-        char why[300];
+        char why[300], code[STS_ERROR_CODE_MAX + 1];
         sts_describe_error(response->body, why, sizeof why);
+        sts_error_code(response->body, code);
+        x->refused = code[0] != '\0' && sts_failure_of(response->status, code) == STS_FAILED;
         snprintf(x->answer_detail, sizeof x->answer_detail, "status %d %s", response->status, why);
         e = fail(&retrieval_status);
     }
@@ -184,8 +187,10 @@ static int report(const struct errand *x)
         bool more = s.detail[0] != '\0' && strcmp(s.detail, s.last_error.fault->text) != 0;
         fprintf(stderr, "Error: %s%s%s\n", s.last_error.fault->text, more ? ": " : "",
                 more ? s.detail : "");
+    } else if (x->refused) {
+        fprintf(stderr, "Error: STS refuses these credentials: %s\n", x->answer_detail);
     }
-    return good ? 0 : 1;
+    return good && !x->refused ? 0 : 1;
 }
 
 /* ---- The command ---- */

@@ -289,6 +289,15 @@ def test_whoami_says_whose_the_keys_are(sts):
     assert got["STS"] == f"{sts.url}/, signed for eu-west-1"
 
 
+def test_keys_that_sts_refuses_are_no_success(sts):
+    got = Whoami({**KEYS, "AWS_SECRET_ACCESS_KEY": "another", **sts.environment()})
+    assert not got.good
+    assert got["Source"] == "environment"
+    assert "Error: STS refuses these credentials: status 403 SignatureDoesNotMatch" in got.error
+    # Where STS cannot be reached the keys may be good: nobody said otherwise.
+    assert Whoami({**KEYS, "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1"}).good
+
+
 def test_a_pods_token_becomes_a_session(sts, tmp_path):
     file = tmp_path / "token"
     file.write_text("a.b.c\n")
