@@ -223,12 +223,6 @@ void control_offer(struct control *c, const char *path, const char *cause)
     try_reload(c);
 }
 
-void control_reload(struct control *c, const char *cause)
-{
-    control_offer(c, c->yaml_path, cause);
-    started_tell_of_restart(c);
-}
-
 void control_set_supply(struct control *c, const struct control_supply *supply)
 {
     c->supply = *supply;
@@ -239,11 +233,10 @@ static void on_hangup(struct control *c)
 {
     if (c->stopping)
         return;
-    if (c->supply.ask == NULL) {
-        control_reload(c, "SIGHUP");
-        return;
-    }
-    c->supply.ask(c->supply.arg);
+    if (c->supply.ask == NULL)
+        control_offer(c, c->yaml_path, "SIGHUP");
+    else
+        c->supply.ask(c->supply.arg);
     started_tell_of_restart(c);
 }
 

@@ -96,14 +96,11 @@ int control_run(struct control *c);
  * once, after the workers have ended. */
 void control_on_end(struct control *c, void (*end)(void *arg), void *arg);
 
-/* SIGHUP's work: loads the configuration anew; a bad one is refused and the old one goes on, as it
- * does while the new one waits for its secrets. */
-void control_reload(struct control *c, const char *cause);
-
 /* From now on SIGHUP asks there; copied. */
 void control_set_supply(struct control *c, const struct control_supply *supply);
-/* Loads the file, as control_reload does the node's own; one at a time: `settled` ends it.  The
- * path must live until then. */
+/* Loads the file; one at a time: `settled` ends it, and until then the path must live.  A bad
+ * configuration is refused and the old one goes on, as it does while the new one waits for its
+ * secrets. */
 void control_offer(struct control *c, const char *path, const char *cause);
 
 /* Every entry, in the log. */
