@@ -28,7 +28,7 @@ ROOMS = {
     "sql_pg": (4, "base model"),
     "audit": (5, "base crypto json model"),
     "database": (6, "base model net pg aws crypto"),
-    "store": (6, "base model json aws config"),
+    "store": (6, "base model crypto json aws config"),
     "gateway": (
         7,
         "base model crypto json http pg net aws identity config limit policy sql_pg audit "

@@ -8,7 +8,7 @@
  *                         Otherwise 200, degraded when there are warnings: issuer_keys (of one
  *                         issuer among others), issuer_refresh, database, aws_credentials,
  *                         aws_session (a role's that is not one caller's), rotation,
- *                         secret.
+ *                         secret, store.
  *                         What lies behind every node alike takes no node out of a balancer.
  *                         {"missing":[{"reason":"issuer_keys","name":"okta","detail":"…"}],
  *                         "warnings":[],"ready":false,"degraded":false}
@@ -110,6 +110,15 @@ struct status_secret {
     struct view last_error; /* of the latest read; absent: it succeeded */
 };
 
+/* The database of the configuration. */
+struct status_store {
+    const char *state; /* "listening", "polling" (no LISTEN), "away"; NULL: there is none */
+    int64_t revision;  /* served; -1: not known */
+    int64_t refused;   /* one that has mistakes, or could not be loaded; -1: none */
+    struct view mistake;    /* its first */
+    struct view last_error; /* absent: the latest question was answered; never a secret */
+};
+
 struct status_report {
     bool configured; /* a configuration was taken */
     struct view configuration_id; /* what the audit calls it; may be absent */
@@ -122,6 +131,7 @@ struct status_report {
     size_t issuer_count;
     const struct status_service *services;
     size_t service_count;
+    struct status_store store;
     struct status_aws aws;
     struct status_aws_sessions aws_sessions;
     const struct status_rotation *rotations;

@@ -80,6 +80,10 @@ static size_t add_warnings(struct buf *b, const struct status_report *r)
         if (r->issuers[i].keys_loaded && r->issuers[i].last_error.data != NULL)
             find(&f, "issuer_refresh", r->issuers[i].name, r->issuers[i].last_error);
     }
+    if (r->store.last_error.data != NULL)
+        find(&f, "store", none, r->store.last_error);
+    if (r->store.mistake.data != NULL)
+        find(&f, "store", none, r->store.mistake);
     if (r->aws.last_error.data != NULL)
         find(&f, "aws_credentials", r->aws.source, r->aws.last_error);
     for (size_t i = 0; i < r->aws_sessions.failure_count; i++) {
@@ -300,6 +304,25 @@ static void add_rotations(struct buf *b, const struct status_report *r)
     buf_add_char(b, ']');
 }
 
+static void add_store(struct buf *b, const struct status_store *s)
+{
+    if (s->state == NULL)
+        return;
+    buf_add_char(b, ',');
+    json_add_name(b, "store");
+    buf_add_char(b, '{');
+    json_add_name(b, "state");
+    json_add_string(b, view_str(s->state));
+    if (s->revision >= 0)
+        add_integer(b, "revision", s->revision);
+    if (s->mistake.data != NULL) {
+        add_integer(b, "refused", s->refused);
+        add_text(b, "mistake", s->mistake);
+    }
+    add_text(b, "last_error", s->last_error);
+    buf_add_char(b, '}');
+}
+
 static struct status_answer show_ready(const struct status_report *r, struct buf *body)
 {
     buf_add_char(body, '{');
@@ -324,6 +347,7 @@ static struct status_answer show_status(const struct status_source *source,
     add_integer(body, "client_connections", r->client_connections);
     add_issuers(body, r);
     add_services(body, r);
+    add_store(body, &r->store);
     add_aws(body, &r->aws);
     add_aws_sessions(body, &r->aws_sessions);
     add_rotations(body, r);

@@ -45,6 +45,8 @@ enum metric_family {
     METRIC_ROTATIONS,            /* counter   service, result (rotated, failed) */
     METRIC_SECRET_READS,         /* counter   result: ok, failed */
     METRIC_SECRET_AGE,           /* gauge     vault, secret, stage: seconds since it was read */
+    METRIC_STORE_REACHABLE,      /* gauge     1, or 0 */
+    METRIC_STORE_REVISION,       /* gauge     of the configuration that is served */
     METRIC_ISSUER_KEYS_AGE,      /* gauge     issuer: seconds since the keys were fetched */
     METRIC_AUDIT_RECORDS,        /* counter   kind */
     METRIC_AUDIT_WRITE_FAILURES, /* counter */

@@ -8,8 +8,10 @@
 #include "cli/cli.h"
 #include "cli/node.h"
 #include "cli/store_login.h"
+#include "cli/store_watch.h"
 #include "cli/secrets.h"
 #include "gateway/control.h"
+#include "store/kept.h"
 
 static const char usage[] =
     "usage: sallyport start [-c SALLYPORT.CONF]\n"
@@ -19,6 +21,15 @@ static const char usage[] =
     "\n"
     "  -c, --conf FILE   the node's configuration; by default /etc/sallyport/sallyport.conf\n"
     "  -h, --help        this text\n";
+
+/* What the process serves with. */
+struct served {
+    struct control control;
+    struct node_config node;
+    struct arena arena;
+    struct status_server *status;
+    struct store_watch *watch; /* NULL: database = off */
+};
 
 enum { UPSTREAMS_SHOWN = 256, FAILURES_SHOWN = 16, SECRETS_SHOWN = 256 };
 
@@ -212,9 +223,29 @@ static void report_secrets(struct control *c, struct arena *arena, struct status
     out->secret_count = n;
 }
 
+static void report_store(struct store_watch *watch, struct arena *arena,
+                         struct status_report *out)
+{
+    struct store_watch_status s;
+
+    if (watch == NULL)
+        return;
+    store_watch_status(watch, &s);
+    out->store = (struct status_store){
+        .state = !s.reachable ? "away" : s.listening ? "listening" : "polling",
+        .revision = s.revision,
+        .refused = s.refused,
+    };
+    if (s.refused >= 0)
+        out->store.mistake = arena_copy(arena, view_str(s.mistake));
+    if (s.last_error[0] != '\0')
+        out->store.last_error = arena_copy(arena, view_str(s.last_error));
+}
+
 static void report(void *arg, struct arena *arena, struct status_report *out)
 {
-    struct control *c = arg;
+    struct served *served = arg;
+    struct control *c = &served->control;
     struct audit_counters audit;
 
     audit_log_counters(c->gateway.audit, &audit);
@@ -225,6 +256,7 @@ static void report(void *arg, struct arena *arena, struct status_report *out)
     out->audit_working = audit.writable && !atomic_load(&c->gateway.unready_audit);
     out->workers = c->worker_count;
     out->client_connections = atomic_load(&c->gateway.clients);
+    report_store(served->watch, arena, out);
     if (c->snapshot == NULL)
         return;
     report_issuers(c, arena, out);
@@ -306,9 +338,21 @@ static void collect_secrets(struct control *c, struct metrics_output *out)
     }
 }
 
+static void collect_store(struct store_watch *watch, struct metrics_output *out)
+{
+    struct store_watch_status s;
+
+    if (watch == NULL)
+        return;
+    store_watch_status(watch, &s);
+    out->sample(out, METRIC_STORE_REACHABLE, NULL, 0, s.reachable ? 1 : 0);
+    out->sample(out, METRIC_STORE_REVISION, NULL, 0, (double)s.revision);
+}
+
 static void collect(void *arg, struct metrics_output *out)
 {
-    struct control *c = arg;
+    struct served *served = arg;
+    struct control *c = &served->control;
     struct audit_counters audit;
     const struct view every[] = {VIEW("all")};
 
@@ -318,6 +362,7 @@ static void collect(void *arg, struct metrics_output *out)
     collect_pools(c, out);
     collect_sessions(c, out);
     collect_secrets(c, out);
+    collect_store(served->watch, out);
     for (size_t i = 0; c->snapshot != NULL && i < identity_issuer_count(c->snapshot->identity);
          i++) {
         struct issuer_status s;
@@ -336,9 +381,12 @@ static void on_status_closed(void *arg)
     (void)arg; /* the loop that runs to its end is what waits for it */
 }
 
-static void close_status(void *arg)
+static void close_all(void *arg)
 {
-    status_server_close(arg, on_status_closed, NULL);
+    struct served *served = arg;
+
+    store_watch_stop(served->watch);
+    status_server_close(served->status, on_status_closed, NULL);
 }
 
 static void set_up_log(const struct node_config *node)
@@ -352,24 +400,25 @@ static void set_up_log(const struct node_config *node)
                                                        : LOG_FORMAT_AUTO);
 }
 
-static bool open_status(struct control *c, const struct node_config *node)
+static bool open_status(struct served *served)
 {
-    struct status_server *server = NULL;
+    const struct node_config *node = &served->node;
+    struct control *c = &served->control;
     char detail[256] = "", name[256];
 
     snprintf(name, sizeof name, "%.*s", VIEW_ARG(node->node_name));
     const struct status_source source = {
-        .report = report, .arg = c, .metrics = c->gateway.metrics, .node_name = name};
-    if (!metrics_add_source(c->gateway.metrics, collect, c))
+        .report = report, .arg = served, .metrics = c->gateway.metrics, .node_name = name};
+    if (!metrics_add_source(c->gateway.metrics, collect, served))
         return false;
-    err e = status_server_new(&c->loop, node->status_listen, &source, &server, detail,
+    err e = status_server_new(&c->loop, node->status_listen, &source, &served->status, detail,
                               sizeof detail);
     if (failed(e)) {
         fprintf(stderr, "Error: status_listen: %s%s%s\n", e.fault->text, detail[0] ? ": " : "",
                 detail);
         return false;
     }
-    control_on_end(c, close_status, server);
+    control_on_end(c, close_all, served);
     return true;
 }
 
@@ -389,37 +438,57 @@ static bool load_node(struct arena *arena, const char *conf_file, struct node_co
     return !failed(e);
 }
 
+/* database = off: the file is its own copy. */
+static bool fetch(struct served *served, struct cli_fetched *out)
+{
+    return !view_is(served->node.database, "postgres") ||
+           cli_store_fetch(&served->node, KEPT_NEXT, out);
+}
+
+static bool follow(struct served *served, const struct cli_fetched *read)
+{
+    struct store_why why;
+
+    if (!view_is(served->node.database, "postgres"))
+        return true;
+    err e = read->revision < 0 ? OK : kept_take(served->node.declarative_config.data, &why);
+    if (failed(e))
+        return cli_store_complain(e, &why) == 0;
+    served->watch = store_watch_start(&served->control, &served->node, read->revision);
+    return served->watch != NULL;
+}
+
 static int serve(const char *conf_file)
 {
     /* As long as the process: threads may still look into them when a late step fails. */
-    static struct control control;
-    static struct node_config node;
-    static struct arena arena;
+    static struct served served;
+    static struct cli_fetched read;
+    struct control *c = &served.control;
+    struct node_config *node = &served.node;
 
-    arena_init(&arena, 16 * 1024, 16 * 1024 * 1024);
-    if (!load_node(&arena, conf_file, &node))
+    arena_init(&served.arena, 16 * 1024, 16 * 1024 * 1024);
+    if (!load_node(&served.arena, conf_file, node))
         return 1;
-    if (node.declarative_config.len == 0) {
+    if (node->declarative_config.len == 0) {
         fputs("Error: there is nothing to serve: set declarative_config\n", stderr);
         return 1;
     }
-    set_up_log(&node);
-    int claim = cli_claim_prefix(&node);
+    set_up_log(node);
+    int claim = cli_claim_prefix(node);
     if (claim < 0)
         return 1;
-    if (view_is(node.database, "postgres") && !cli_store_fetch(&node))
-        return 1;
-    if (!control_start(&control, &node))
-        return 1;
-    if (!open_status(&control, &node))
+    if (!fetch(&served, &read) ||
+        !control_start(c, node, read.path[0] != '\0' ? read.path : NULL) ||
+        !open_status(&served) || !follow(&served, &read))
         return 1;
     log_notice("started", "sallyport " SALLYPORT_VERSION " serves",
-               LOG_INT("workers", (int64_t)control.worker_count),
-               LOG_INT("routes", (int64_t)control.snapshot->route_count),
-               LOG_VIEW("audit", node.audit_directory));
-    int code = control_run(&control);
+               LOG_INT("workers", (int64_t)c->worker_count),
+               LOG_INT("routes", (int64_t)c->snapshot->route_count),
+               LOG_VIEW("audit", node->audit_directory));
+    int code = control_run(c);
+    store_watch_free(served.watch);
     close(claim);
-    arena_clear(&arena);
+    arena_clear(&served.arena);
     return code;
 }
 

@@ -1,94 +1,84 @@
 /* What a node with database = postgres serves: read from there, kept in the prefix. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
-#include "cli/node.h"
 #include "cli/store_login.h"
+#include "config/config.h"
 #include "store/document.h"
+#include "store/kept.h"
 
 enum { ARENA_BLOCK_BYTES = 64 << 10, ARENA_MAX_BYTES = 1 << 30 };
 
-static bool write_whole(int to, struct view text)
+static const struct fault store_no_document = {
+    "store_no_document", "what the database holds is no configuration", NULL, 0};
+
+const struct pg_settings *cli_store_reader(const struct node_config *node)
 {
-    while (text.len > 0) {
-        ssize_t n = write(to, text.data, text.len);
-        if (n < 0 && errno != EINTR)
-            return false;
-        if (n > 0)
-            text = view_from(text, (size_t)n);
-    }
-    return fsync(to) == 0;
+    return node->has_pg_ro ? &node->pg_ro : &node->pg;
 }
 
-/* Beside it first: whoever reads it meanwhile sees the one or the other. */
-static bool keep(const char *path, struct view text)
+err cli_store_read(const struct node_config *node, const char *suffix, struct store *s,
+                   int64_t *revision, struct store_why *why)
 {
-    char beside[CLI_PATH_BYTES];
-
-    snprintf(beside, sizeof beside, "%.4000s.new", path);
-    int to = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    bool kept = to >= 0 && write_whole(to, text);
-    if (to >= 0)
-        close(to);
-    kept = kept && rename(beside, path) == 0;
-    if (!kept)
-        fprintf(stderr, "Error: %s: %s\n", path, strerror(errno));
-    return kept;
-}
-
-static bool keep_document(const struct node_config *node, const struct store_document *document)
-{
+    struct store_document document;
+    struct arena arena;
     struct buf text;
 
+    arena_init(&arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     buf_init(&text, DOCUMENT_MAX_BYTES);
-    bool good = document_to_yaml(document, &text) && !buf_failed(&text);
-    if (!good)
-        fputs("Error: what the database holds is no configuration\n", stderr);
-    good = good && keep(node->declarative_config.data, buf_view(&text));
+    err e = document_read(s, &arena, &document, revision, why);
+    if (!failed(e) && (!document_to_yaml(&document, &text) || buf_failed(&text)))
+        e = fail(&store_no_document);
+    if (!failed(e))
+        e = kept_stage(node->declarative_config.data, suffix, buf_view(&text), why);
     buf_clear(&text);
-    return good;
+    arena_clear(&arena);
+    return e;
 }
 
 /* Only a database that cannot be reached is overlooked: one that says something else was meant. */
-static bool serve_what_is_there(const struct node_config *node, err e, const struct store_why *why)
+static bool serve_what_is_there(const struct node_config *node, err e, const struct store_why *why,
+                                struct cli_fetched *out)
 {
     bool away = is_fault(e, &store_unreachable) || is_fault(e, &store_lost);
 
-    if (!away || access(node->declarative_config.data, R_OK) != 0) {
+    if (!away || access(node->declarative_config.data, F_OK) != 0) {
         cli_store_complain(e, why);
         return false;
     }
     log_warn("store_unreachable", "the configuration read last is served: the database is away",
              LOG_STR("reason", e.fault->text), LOG_STR("detail", why->text),
              LOG_VIEW("file", node->declarative_config));
-    return true;
+    snprintf(out->path, sizeof out->path, "%.*s", VIEW_ARG(node->declarative_config));
+    out->revision = -1;
+    return cli_store_copy_is_whole(node);
 }
 
-bool cli_store_fetch(const struct node_config *node)
+bool cli_store_copy_is_whole(const struct node_config *node)
 {
-    struct store_document document;
+    struct store_why why;
+
+    if (!view_is(node->database, "postgres") || access(node->declarative_config.data, F_OK) != 0)
+        return true;
+    err e = kept_check(node->declarative_config.data, &why);
+    return !failed(e) || cli_store_complain(e, &why) == 0;
+}
+
+bool cli_store_fetch(const struct node_config *node, const char *suffix, struct cli_fetched *out)
+{
     struct store_why why = {""};
     struct store *s = NULL;
-    struct arena arena;
-    int64_t revision = 0;
-    bool good;
 
-    arena_init(&arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
-    err e = cli_store_connect(node, node->has_pg_ro ? &node->pg_ro : &node->pg, &s, &why);
+    store_forget_environment();
+    err e = cli_store_connect(node, cli_store_reader(node), 0, &s, &why);
     if (!failed(e))
-        e = document_read(s, &arena, &document, &revision, &why);
+        e = cli_store_read(node, suffix, s, &out->revision, &why);
     store_close(s);
-    if (failed(e)) {
-        good = serve_what_is_there(node, e, &why);
-    } else {
-        good = keep_document(node, &document);
-        log_notice("store_read", "the configuration was read from the database",
-                   LOG_INT("revision", revision));
-    }
-    arena_clear(&arena);
-    return good;
+    if (failed(e))
+        return serve_what_is_there(node, e, &why, out);
+    snprintf(out->path, sizeof out->path, "%.*s%s", VIEW_ARG(node->declarative_config), suffix);
+    log_notice("store_read", "the configuration was read from the database",
+               LOG_INT("revision", out->revision));
+    return true;
 }

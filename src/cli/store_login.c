@@ -18,6 +18,9 @@ struct aws_errand {
     const struct pg_settings *pg;
     uv_loop_t loop;
     uv_timer_t timer;
+    uv_poll_t cancel; /* open when there is a descriptor that cancels */
+    bool cancellable;
+    bool cancelled;
     struct net_fetcher *fetcher;
     struct net_runner *runner;
     struct credential_chain *chain;
@@ -40,6 +43,17 @@ static void on_news(void *arg)
 static void on_timer(uv_timer_t *timer)
 {
     uv_stop(timer->loop);
+}
+
+static void on_cancel(uv_poll_t *cancel, int status, int events)
+{
+    struct aws_errand *x = cancel->data;
+
+    (void)status;
+    (void)events;
+    x->cancelled = true;
+    uv_poll_stop(cancel);
+    uv_stop(&x->loop);
 }
 
 /* Until something has come, or the time to look again has. */
@@ -80,11 +94,14 @@ static err find_base(struct aws_errand *x, const struct aws_credentials **out,
     int64_t due_ms = chain_tick(x->chain);
     chain_status(x->chain, &s);
     /* One attempt, whose exchanges have their own time limits. */
-    while (s.state == CHAIN_WAITING || (s.state == CHAIN_READY && chain_region_awaited(x->chain))) {
+    while (!x->cancelled && (s.state == CHAIN_WAITING ||
+                             (s.state == CHAIN_READY && chain_region_awaited(x->chain)))) {
         turn(x, due_ms);
         due_ms = chain_tick(x->chain);
         chain_status(x->chain, &s);
     }
+    if (x->cancelled)
+        return fail(&store_unreachable);
     const struct aws_plan *plan = chain_plan(x->chain);
     if (s.state != CHAIN_READY && plan->verdicts[plan->source].kind == AWS_VERDICT_CHOSEN)
         return not_now(s.last_error, s.detail, why);
@@ -127,6 +144,8 @@ static err assume(struct aws_errand *x, const struct aws_credentials **out, stru
             return not_now(e, detail, why);
         int64_t due_ms = aws_sessions_tick(x->sessions);
         turn(x, due_ms);
+        if (x->cancelled)
+            return fail(&store_unreachable);
     }
 }
 
@@ -142,6 +161,8 @@ static void end_errand(struct aws_errand *x)
     net_fetcher_close(x->fetcher, on_closed, NULL);
     net_runner_close(x->runner, on_closed, NULL);
     uv_close((uv_handle_t *)&x->timer, NULL);
+    if (x->cancellable)
+        uv_close((uv_handle_t *)&x->cancel, NULL);
     while (uv_run(&x->loop, UV_RUN_DEFAULT) != 0)
         continue; /* a uv_stop from before was still waiting */
     chain_free(x->chain);
@@ -156,6 +177,12 @@ static err open_by_iam(struct store_login *login, struct store **out, struct sto
 
     arena_init(&x.arena, ENDPOINT_BLOCK_BYTES, ENDPOINT_MAX_BYTES);
     ENSURE(uv_loop_init(&x.loop) == 0 && uv_timer_init(&x.loop, &x.timer) == 0);
+    x.cancellable = login->cancel_fd > 0;
+    if (x.cancellable) {
+        ENSURE(uv_poll_init(&x.loop, &x.cancel, login->cancel_fd) == 0);
+        x.cancel.data = &x;
+        ENSURE(uv_poll_start(&x.cancel, UV_READABLE, on_cancel) == 0);
+    }
     x.fetcher = net_fetcher_new(&x.loop);
     x.runner = net_runner_new(&x.loop);
     ENSURE(x.fetcher != NULL && x.runner != NULL);
@@ -179,13 +206,13 @@ static bool is_off(const struct node_config *node)
     return false;
 }
 
-err cli_store_connect(const struct node_config *node, const struct pg_settings *pg,
+err cli_store_connect(const struct node_config *node, const struct pg_settings *pg, int cancel_fd,
                       struct store **out, struct store_why *why)
 {
-    struct store_login login = {.node = node, .pg = pg};
+    struct store_login login = {.node = node, .pg = pg, .cancel_fd = cancel_fd};
 
     *out = NULL;
-    store_forget_environment();
+    *why = (struct store_why){""};
     return pg->iam_auth ? open_by_iam(&login, out, why) : store_open(&login, out, why);
 }
 
@@ -202,7 +229,8 @@ struct store *cli_store_open(const struct node_config *node, int64_t db_timeout_
     log_set_level(LOG_ERROR); /* what fails is said by the command */
     if (db_timeout_s > 0)
         pg.timeout_ms = db_timeout_s * 1000;
-    err e = cli_store_connect(node, &pg, &s, &why);
+    store_forget_environment();
+    err e = cli_store_connect(node, &pg, 0, &s, &why);
     if (failed(e))
         cli_store_complain(e, &why);
     return s;

@@ -2,6 +2,7 @@
 #ifndef SALLYPORT_CLI_STORE_LOGIN_H
 #define SALLYPORT_CLI_STORE_LOGIN_H
 
+#include "cli/node.h"
 #include "model/node.h"
 #include "store/store.h"
 
@@ -13,17 +14,34 @@
  */
 struct store *cli_store_open(const struct node_config *node, int64_t db_timeout_s);
 
-/* The same without messages, by any of the node's connections. */
-err cli_store_connect(const struct node_config *node, const struct pg_settings *pg,
+/* The same without messages, by any of the node's connections.  cancel_fd: waiting ends once it is
+ * readable; 0: none.  After store_forget_environment. */
+err cli_store_connect(const struct node_config *node, const struct pg_settings *pg, int cancel_fd,
                       struct store **out, struct store_why *why) MUST_USE;
 
+/* By which the configuration is read. */
+const struct pg_settings *cli_store_reader(const struct node_config *node);
+
+/* Reads the configuration into the file with the suffix beside node->declarative_config. */
+err cli_store_read(const struct node_config *node, const char *suffix, struct store *s,
+                   int64_t *revision, struct store_why *why) MUST_USE;
+
+struct cli_fetched {
+    char path[CLI_PATH_BYTES + 16]; /* what is to be served */
+    int64_t revision;               /* -1: the kept copy's, which is not known */
+};
+
 /*
- * For database = postgres: reads the configuration, by the read-only connection where there is one,
- * into node->declarative_config, whole or not at all, mode 0600.  Before any thread starts.  False
- * after a message.  When the database cannot be reached and an earlier one is there, that stays:
- * true, with a warning.
+ * For database = postgres: connects and reads as cli_store_read.  Before any thread starts.  False
+ * after a message.  When the database cannot be reached and a whole copy of an earlier one is
+ * there, *out is that: true, with a warning.
  */
-bool cli_store_fetch(const struct node_config *node) MUST_USE;
+bool cli_store_fetch(const struct node_config *node, const char *suffix,
+                     struct cli_fetched *out) MUST_USE;
+
+/* A kept copy that is to be read is whole; true too when there is none, or no database.  False
+ * after a message. */
+bool cli_store_copy_is_whole(const struct node_config *node) MUST_USE;
 
 /* "Error: …" of a failure, on standard error; returns 1. */
 int cli_store_complain(err e, const struct store_why *why);

@@ -82,6 +82,8 @@ static void record_change(struct control *c, const char *cause, const char *hash
         .routes = applied ? s->route_count : 0,
         .roles = applied ? s->entities.role_count : 0,
     };
+    snprintf(c->load_mistake, sizeof c->load_mistake, "line %u: %.*s",
+             first != NULL ? first->line : 0, VIEW_ARG(view_upto(event.detail, 400)));
     audit_config_change(c->audit, &event);
     (void)!failed(audit_flush(c->audit));
 }
@@ -135,8 +137,8 @@ static enum loaded load(struct control *c, bool at_start)
         .metrics = c->gateway.metrics,
         .host = &c->secrets.host.host,
     };
-    control_hash_file(c->yaml_path, hash);
-    err e = snapshot_build(c->yaml_path, &makers, &d, &s);
+    control_hash_file(c->load_path, hash);
+    err e = snapshot_build(c->load_path, &makers, &d, &s);
     if (is_fault(e, &config_awaits_secrets)) {
         arena_clear(&arena);
         return AWAITS_SECRETS;
@@ -151,7 +153,7 @@ static enum loaded load(struct control *c, bool at_start)
         upstreams_sweep(c); /* brokers that only the refused one would have used */
     record_change(c, c->load_cause, hash, !failed(e), &d);
     if (failed(e) && at_start)
-        say(e.fault->text, c->yaml_path);
+        say(e.fault->text, c->load_path);
     arena_clear(&arena);
     secrets_end_load(c, !failed(e));
     return failed(e) ? REFUSED : LOADED;
@@ -182,6 +184,12 @@ static void say_of_environment(const struct control *c)
                    "others need a new start");
 }
 
+static void settled(struct control *c, bool taken)
+{
+    if (c->supply.settled != NULL)
+        c->supply.settled(c->supply.arg, taken, view_str(c->load_mistake));
+}
+
 static void try_reload(struct control *c)
 {
     switch (load(c, false)) {
@@ -195,20 +203,40 @@ static void try_reload(struct control *c)
                    LOG_STR("cause", c->load_cause),
                    LOG_INT("routes", (int64_t)c->snapshot->route_count));
         say_of_environment(c);
+        settled(c, true);
         break;
     case REFUSED:
         log_error("configuration_refused",
                   "the configuration has mistakes; the one before goes on being served",
-                  LOG_STR("cause", c->load_cause), LOG_STR("file", c->yaml_path));
+                  LOG_STR("cause", c->load_cause), LOG_STR("file", c->load_path),
+                  LOG_STR("mistake", c->load_mistake));
+        settled(c, false);
         break;
     }
 }
 
-void control_reload(struct control *c, const char *cause)
+void control_offer(struct control *c, const char *path, const char *cause)
 {
     c->load_cause = cause;
+    c->load_path = path;
     secrets_begin_load(c);
     try_reload(c);
+}
+
+void control_set_supply(struct control *c, const struct control_supply *supply)
+{
+    c->supply = *supply;
+}
+
+/* Whoever supplies the configuration is asked; what it then offers is loaded. */
+static void on_hangup(struct control *c)
+{
+    if (c->stopping)
+        return;
+    if (c->supply.ask == NULL)
+        control_offer(c, c->yaml_path, "SIGHUP");
+    else
+        c->supply.ask(c->supply.arg);
     started_tell_of_restart(c);
 }
 
@@ -361,8 +389,7 @@ static void on_signal(uv_signal_t *signal, int number)
         return; /* it is ending already; see close_signals */
     switch (number) {
     case SIGHUP:
-        if (!c->stopping)
-            control_reload(c, "SIGHUP");
+        on_hangup(c);
         break;
     case SIGQUIT:
         begin_end(c, "SIGQUIT", true);
@@ -558,7 +585,7 @@ static bool make_workers(struct control *c)
     return true;
 }
 
-bool control_start(struct control *c, const struct node_config *node)
+bool control_start(struct control *c, const struct node_config *node, const char *path)
 {
     struct ssl_ctx_st *tls = NULL;
     char *yaml = malloc(PATH_BYTES);
@@ -567,6 +594,7 @@ bool control_start(struct control *c, const struct node_config *node)
     if (yaml == NULL)
         return false;
     text_of(node->declarative_config, yaml, PATH_BYTES);
+    c->load_path = path != NULL ? path : yaml;
     text_of(node->rds_ca_bundle, c->rds_bundle, sizeof c->rds_bundle);
     c->worker_count = node->workers > 0 ? (size_t)node->workers : (size_t)uv_available_parallelism();
     (void)signal(SIGPIPE, SIG_IGN);

@@ -21,6 +21,14 @@
 
 struct upstream;
 
+/* Who brings the configuration from elsewhere than a file of the operator's: the database. */
+struct control_supply {
+    void (*ask)(void *arg); /* SIGHUP; control_offer follows, though nothing be new */
+    /* What was offered is served, or was refused: the first mistake, until the call returns. */
+    void (*settled)(void *arg, bool taken, struct view mistake);
+    void *arg;
+};
+
 /* In the prefix: the properties with which the running process was started. */
 #define STARTED_FILE "sallyport.started"
 
@@ -60,6 +68,9 @@ struct control {
     err credentials_error;                   /* without a chain: why */
     struct secrets secrets;
     const char *load_cause; /* of the load under way or the latest */
+    const char *load_path;  /* what it reads */
+    char load_mistake[512]; /* its first */
+    struct control_supply supply;
     bool starting;          /* the workers do not run yet */
     bool news;              /* of secrets, while a start waits for them */
     struct snapshot *snapshot;
@@ -75,18 +86,22 @@ struct control {
     bool abrupt;     /* no time is given to anything any more */
 };
 
-/* Opens everything: audit, configuration, sockets; no thread runs yet.  On failure says why on
- * standard error and returns false. */
-bool control_start(struct control *c, const struct node_config *node);
+/* Opens everything: audit, configuration, sockets; no thread runs yet.  path: what to serve, which
+ * must outlive c; NULL: node->declarative_config.  On failure says why on standard error and
+ * returns false. */
+bool control_start(struct control *c, const struct node_config *node, const char *path);
 /* Starts the workers, serves until a signal ends it; the exit code. */
 int control_run(struct control *c);
 /* Whoever has handles of its own on the loop (the status server) closes them when `end` is called,
  * once, after the workers have ended. */
 void control_on_end(struct control *c, void (*end)(void *arg), void *arg);
 
-/* SIGHUP's work: loads the configuration anew; a bad one is refused and the old one goes on, as it
- * does while the new one waits for its secrets. */
-void control_reload(struct control *c, const char *cause);
+/* From now on SIGHUP asks there; copied. */
+void control_set_supply(struct control *c, const struct control_supply *supply);
+/* Loads the file; one at a time: `settled` ends it, and until then the path must live.  A bad
+ * configuration is refused and the old one goes on, as it does while the new one waits for its
+ * secrets. */
+void control_offer(struct control *c, const char *path, const char *cause);
 
 /* Every entry, in the log. */
 void control_log_mistakes(const struct diagnostics *d);

@@ -36,6 +36,7 @@ enum { NS_PER_MS = 1000000, NUMBER_BYTES = 24, ADDRESS_BYTES = 64, ENTRIES_MAX =
 struct store {
     PGconn *connection;
     int64_t timeout_ms;
+    int cancel_fd; /* 0: none */
 };
 
 void store_forget_environment(void)
@@ -72,18 +73,19 @@ static void keep_words(struct store_why *why, const char *words)
     why->text[n] = '\0';
 }
 
-/* False when the time is over. */
-static bool await(PGconn *connection, short events, int64_t deadline_ms)
+/* False when the time is over, or waiting was cancelled. */
+static bool await(PGconn *connection, int cancel_fd, short events, int64_t deadline_ms)
 {
-    struct pollfd at = {.fd = PQsocket(connection), .events = events};
+    struct pollfd at[] = {{.fd = PQsocket(connection), .events = events},
+                          {.fd = cancel_fd, .events = POLLIN}};
 
     for (;;) {
         int64_t left = deadline_ms - now_ms();
         if (left <= 0)
             return false;
-        int n = poll(&at, 1, left > INT32_MAX ? INT32_MAX : (int)left);
+        int n = poll(at, cancel_fd > 0 ? 2 : 1, left > INT32_MAX ? INT32_MAX : (int)left);
         if (n > 0)
-            return true;
+            return cancel_fd <= 0 || at[1].revents == 0;
         if (n < 0 && errno != EINTR)
             return false;
     }
@@ -238,7 +240,8 @@ static err drive(PGconn *connection, const struct store_login *login, struct sto
     PostgresPollingStatusType next = PGRES_POLLING_WRITING;
 
     while (next != PGRES_POLLING_OK && next != PGRES_POLLING_FAILED) {
-        if (!await(connection, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms)) {
+        if (!await(connection, login->cancel_fd,
+                   next == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms)) {
             snprintf(why->text, sizeof why->text, "no answer within pg_timeout, %lld ms",
                      (long long)login->pg->timeout_ms);
             return fail(&store_unreachable);
@@ -315,6 +318,7 @@ err store_open(const struct store_login *login, struct store **out, struct store
     if (s == NULL)
         return fail(&fault_out_of_memory);
     s->timeout_ms = login->pg->timeout_ms;
+    s->cancel_fd = login->cancel_fd;
     buf_init(&p.token, RDS_TOKEN_MAX_BYTES);
     err e = connect_to(s, login, &p, why);
     buf_clear_secure(&p.token);
@@ -355,13 +359,35 @@ static err too_late(struct store *s, struct store_why *why)
     return fail(&store_lost);
 }
 
+int store_socket(const struct store *s)
+{
+    return PQsocket(s->connection);
+}
+
+err store_heard(struct store *s, bool *heard, int64_t *number, struct store_why *why)
+{
+    PGnotify *n;
+    uint64_t said;
+
+    *why = (struct store_why){""};
+    *heard = false;
+    if (PQconsumeInput(s->connection) == 0 || PQstatus(s->connection) != CONNECTION_OK)
+        return lost(s, why);
+    while ((n = PQnotifies(s->connection)) != NULL) {
+        *heard = true;
+        *number = view_to_u64(view_str(n->extra), INT64_MAX, &said) ? (int64_t)said : -1;
+        PQfreemem(n);
+    }
+    return OK;
+}
+
 static err send_out(struct store *s, struct store_why *why)
 {
     int64_t deadline_ms = now_ms() + s->timeout_ms;
     int left;
 
     while ((left = PQflush(s->connection)) > 0) {
-        if (!await(s->connection, POLLIN | POLLOUT, deadline_ms))
+        if (!await(s->connection, s->cancel_fd, POLLIN | POLLOUT, deadline_ms))
             return too_late(s, why);
         if (PQconsumeInput(s->connection) == 0)
             return lost(s, why);
@@ -374,7 +400,7 @@ static err await_result(struct store *s, PGresult **out, struct store_why *why)
     int64_t deadline_ms = now_ms() + s->timeout_ms;
 
     while (PQisBusy(s->connection)) {
-        if (!await(s->connection, POLLIN, deadline_ms))
+        if (!await(s->connection, s->cancel_fd, POLLIN, deadline_ms))
             return too_late(s, why);
         if (PQconsumeInput(s->connection) == 0)
             return lost(s, why);

@@ -48,6 +48,7 @@ struct store_login {
     const struct pg_settings *pg;   /* &node->pg or &node->pg_ro */
     const struct aws_credentials *credentials; /* with iam_auth: what signs the token, minted now */
     struct view region; /* with iam_auth, where neither setting nor host name says one */
+    int cancel_fd;      /* what waits for the server gives up once it is readable; 0: none */
 };
 
 struct store;
@@ -65,6 +66,14 @@ void store_set_timeout(struct store *s, int64_t timeout_ms);
 
 /* The region that a token for these settings is signed for; absent: the caller has to know. */
 struct view store_region(const struct pg_settings *pg);
+
+/*
+ * What was notified on the connection's channels, without waiting: the latest payload as a number,
+ * -1 when it is none.  *heard false: nothing was.  store_lost when the connection has ended.
+ */
+err store_heard(struct store *s, bool *heard, int64_t *number, struct store_why *why) MUST_USE;
+/* To wait on, for reading, until store_heard is worth a call. */
+int store_socket(const struct store *s);
 
 /* ---- Statements ---- */
 

@@ -239,6 +239,14 @@ class PostgresBed:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
 
+    def halt(self):
+        """Ends the server; `resume` starts it again, with what it held."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(30)
+
+    def resume(self):
+        self._launch()
+
     def _give(self, *paths):
         for path in paths:
             os.chown(path, self.account.pw_uid, self.account.pw_gid)

@@ -1,11 +1,18 @@
 """A node that serves the configuration of a database."""
 
+import datetime
 import json
+import signal
 
 import harness
 import pytest
 from bed.postgres import wait_until
 from stored import assert_done, logins, store  # noqa: F401 (fixtures)
+
+KEEPER_READS = ("grant usage on schema public to keeper;"
+                " grant select on all tables in schema public to keeper")
+BY_PASSWORD = {"pg_iam_auth": "off", "pg_iam_auth_hostname": "", "pg_user": "keeper",
+               "pg_password": "hunter2", "pg_ssl": "on", "pg_host": "localhost"}
 
 
 @pytest.fixture
@@ -37,23 +44,166 @@ def node(store, **more):  # noqa: F811
     }
 
 
-def test_what_stands_in_the_database_is_served_and_read_anew_at_a_reload(fed, gateway, bed, issuer):
-    served = gateway(node=node(fed))
-    token = served.mint("alice")
-    assert served.get("/orders/2", token).status == 200
-    assert (served.prefix / "store.yaml").stat().st_mode & 0o777 == 0o600
-    [record] = [r for r in served.log() if r["event"] == "store_read"]
-    assert record["revision"] == 1
+def renamed(bed, issuer, path):
+    """The shop with /orders/{id} at another place."""
+    return harness.config_for(bed, issuer).replace("/orders/{id}", f"/{path}/{{id}}")
 
-    feed(fed, harness.config_for(bed, issuer).replace("/orders/{id}", "/order/{id}"))
-    assert served.get("/orders/2", token).status == 200
+
+def store_status(served):
+    return served.status("/status").json["store"]
+
+
+def events(served, name):
+    return [record for record in served.log() if record["event"] == name]
+
+
+def wait_for_state(served, state):
+    wait_until(lambda: store_status(served)["state"] == state, 30, f"a store that is {state}")
+
+
+def wait_for_path(served, path, status=200, seconds=30):
+    token = served.mint("alice")
+    wait_until(lambda: served.get(path, token).status == status, seconds, f"{status} of {path}")
+
+
+def metric(served, name):
+    text = served.status("/metrics").body.decode()
+    [line] = [line for line in text.splitlines() if line.startswith(name + " ")]
+    return float(line.split()[1])
+
+
+@pytest.mark.threads
+def test_an_import_is_served_by_every_node_within_a_second(fed, gateway, bed, issuer):
+    nodes = [gateway(node=node(fed)) for _ in range(2)]
+    for served in nodes:
+        assert served.get("/orders/2", served.mint("alice")).status == 200
+        assert (served.prefix / "store.yaml").stat().st_mode & 0o777 == 0o600
+        assert [r["revision"] for r in events(served, "store_read")] == [1]
+        wait_for_state(served, "listening")
+    for n in range(2, 5):
+        feed(fed, renamed(bed, issuer, f"order{n}"))
+        committed = float(fed.sql("select extract(epoch from max(made_at))"
+                                  " from sallyport_revisions"))
+        for served in nodes:
+            wait_for_path(served, f"/order{n}/2")
+            [loaded] = events(served, "configuration_loaded")[n - 2 :]
+            assert loaded["cause"] == "database"
+            took = datetime.datetime.fromisoformat(loaded["time"].replace("Z", "+00:00"))
+            assert took.timestamp() - committed < 1, loaded
+            assert store_status(served) == {
+                "state": "listening", "revision": n, "last_error": None}
+            assert metric(served, "sallyport_store_revision") == n
+            assert served.get("/orders/2", served.mint("alice")).status == 404
+    one, two = (served.status("/status").json["configuration_id"] for served in nodes)
+    assert one == two
+
+
+def test_a_hangup_asks_the_database_and_so_does_a_reload(fed, gateway):
+    served = gateway(node=node(fed))
+    wait_for_state(served, "listening")
+    served.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(events(served, "configuration_loaded")) == 1, 30, "a load")
+    assert events(served, "configuration_loaded")[0]["cause"] == "SIGHUP"
+    assert len(events(served, "store_read")) == 2
     got = served.run("reload", "-c", served.node_file)
     assert got.returncode == 0, got.stderr
-    wait_until(lambda: served.get("/order/2", token).status == 200, 20, "the new route")
-    assert served.get("/orders/2", token).status == 404
+    wait_until(lambda: len(events(served, "configuration_loaded")) == 2, 30, "a load")
+    assert sorted(p.name for p in served.prefix.glob("store.yaml*")) == [
+        "store.yaml", "store.yaml.key", "store.yaml.seals"]
+    for path in served.prefix.glob("store.yaml*"):
+        assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_reading_goes_by_the_read_only_connection_with_its_own_login(fed, gateway, bed):
+def test_a_database_that_restarts_is_missed_and_caught_up_with(fed, gateway, bed, issuer):
+    """By IAM, and by password."""
+    fed.sql(KEEPER_READS)
+    nodes = [gateway(node=node(fed)), gateway(node=node(fed, **BY_PASSWORD))]
+    for served in nodes:
+        wait_for_state(served, "listening")
+    bed.halt()
+    try:
+        for served in nodes:
+            wait_for_state(served, "away")
+            assert metric(served, "sallyport_store_reachable") == 0
+            assert "store" in [w["reason"] for w in served.status("/status").json["warnings"]]
+            assert served.status("/status/ready").status == 200
+        nodes[0].process.send_signal(signal.SIGHUP)  # What is kept is loaded, for its secrets.
+        wait_until(lambda: events(nodes[0], "configuration_loaded"), 30, "a load of what is kept")
+    finally:
+        bed.resume()
+    feed(fed, renamed(bed, issuer, "later"))
+    for served in nodes:
+        wait_for_path(served, "/later/2")
+        wait_for_state(served, "listening")
+        assert store_status(served)["last_error"] is None
+        assert len(events(served, "store_unreachable")) == 1
+        assert len(events(served, "store_reachable")) == 1
+        assert metric(served, "sallyport_store_reachable") == 1
+
+
+def test_a_connection_that_is_cut_is_made_anew_with_a_token_of_its_own(fed, gateway, bed, issuer):
+    served = gateway(node=node(fed))
+    wait_for_state(served, "listening")
+    line = f"connection authorized: user=kong database={fed.name}"
+    before = len(bed.log_lines(line))
+    fed.sql(f"select pg_terminate_backend(pid) from pg_stat_activity"
+            f" where usename = 'kong' and datname = '{fed.name}'")
+    bed.wait_for_log(line, count=before + 1)
+    wait_for_state(served, "listening")
+    feed(fed, renamed(bed, issuer, "later"))
+    wait_for_path(served, "/later/2")
+
+
+def test_a_stored_configuration_with_a_mistake_is_refused_and_the_one_before_goes_on(
+        fed, gateway, bed, issuer):
+    served = gateway(node=node(fed))
+    wait_for_state(served, "listening")
+    kept = (served.prefix / "store.yaml").read_bytes()
+    fed.sql("update sallyport_routes set definition = '{\"paths\": [\"/x\"], \"nonsense\": 1}';"
+            " insert into sallyport_revisions default values")
+    wait_until(lambda: "refused" in store_status(served), 30, "a refusal")
+    status = store_status(served)
+    assert (status["revision"], status["refused"]) == (1, 2)
+    assert status["mistake"].endswith(": route has no 'methods'")
+    assert served.status("/status").json["degraded"]
+    [refused] = events(served, "configuration_refused")
+    assert refused["mistake"] == status["mistake"] and refused["cause"] == "database"
+    assert served.get("/orders/2", served.mint("alice")).status == 200
+    assert (served.prefix / "store.yaml").read_bytes() == kept
+    feed(fed, renamed(bed, issuer, "good"))
+    wait_for_path(served, "/good/2")
+    assert "refused" not in store_status(served)
+    assert store_status(served)["revision"] == 3
+
+
+@pytest.mark.parametrize("change", ["changed", "cut", "no key", "another key", "no seals"])
+def test_a_damaged_copy_is_not_served(fed, gateway, change):
+    served = gateway(node=node(fed))
+    served.stop()
+    copy = served.prefix / "store.yaml"
+    if change == "changed":
+        copy.write_text(copy.read_text().replace("/orders/{id}", "/others/{id}"))
+    elif change == "cut":
+        copy.write_bytes(copy.read_bytes()[:-1])
+    elif change == "no key":
+        (served.prefix / "store.yaml.key").unlink()
+    elif change == "another key":
+        (served.prefix / "store.yaml.key").write_bytes(bytes(32))
+    else:
+        (served.prefix / "store.yaml.seals").unlink()
+    text = served.node_file.read_text()
+    served.node_file.write_text(text.replace(f"pg_port = {fed.bed.port}\n", "pg_port = 1\n"))
+    served.launch()
+    served.process.wait(60)
+    assert served.process.returncode == 1
+    assert "the kept copy of the configuration is damaged" in served.log_text()
+    served.process = None
+    served.node_file.write_text(text)  # The database is there: the copy counts for nothing.
+    served.start()
+    assert served.get("/orders/2", served.mint("alice")).status == 200
+
+
+def test_reading_goes_by_the_read_only_connection_with_its_own_login(fed, gateway, bed, issuer):
     """Kong's example: KONG_PG_IAM_AUTH=off, KONG_PG_RO_IAM_AUTH=on."""
     before = len(bed.log_lines("connection authorized: user=keeper"))
     served = gateway(node=node(
@@ -63,6 +213,11 @@ def test_reading_goes_by_the_read_only_connection_with_its_own_login(fed, gatewa
     assert served.get("/orders/2", served.mint("alice")).status == 200
     bed.wait_for_log(f"connection authorized: user=kong database={fed.name}")
     assert len(bed.log_lines("connection authorized: user=keeper")) == before
+    # Nothing can be heard of by that login, so the database is asked.
+    wait_for_state(served, "polling")
+    assert "password authentication failed" in store_status(served)["last_error"]
+    feed(fed, renamed(bed, issuer, "later"))
+    wait_for_path(served, "/later/2")
 
 
 def test_while_the_database_is_away_the_last_configuration_is_served(fed, gateway):
@@ -74,8 +229,10 @@ def test_while_the_database_is_away_the_last_configuration_is_served(fed, gatewa
     served.node_file.write_text(away)
     served.start()
     assert served.get("/orders/2", served.mint("alice")).status == 200
-    [record] = [r for r in served.log() if r["event"] == "store_unreachable"]
+    record = events(served, "store_unreachable")[0]
     assert "Connection refused" in record["detail"]
+    assert store_status(served)["state"] == "away"
+    assert "revision" not in store_status(served)
 
 
 def test_while_aws_is_away_the_last_configuration_is_served(fed, gateway):
@@ -126,22 +283,20 @@ def test_without_a_configuration_there_is_no_start(store, gateway, name, said): 
 
 
 def test_a_node_changes_from_password_to_iam_and_back_by_a_reload(fed, gateway, bed):
-    fed.sql("grant usage on schema public to keeper;"
-            " grant select on all tables in schema public to keeper")
-    by_password = {"pg_iam_auth": "off", "pg_iam_auth_hostname": "", "pg_user": "keeper",
-                   "pg_password": "hunter2", "pg_ssl": "on", "pg_host": "localhost"}
-    served = gateway(node=node(fed, **by_password))
+    fed.sql(KEEPER_READS)
+    served = gateway(node=node(fed, **BY_PASSWORD))
     token = served.mint("alice")
     with_password = served.node_file.read_text()
     with_iam = with_password
     for name, value in {"pg_iam_auth": "on", "pg_iam_auth_hostname": bed.hostname,
                         "pg_user": "kong", "pg_password": ""}.items():
-        with_iam = with_iam.replace(f"{name} = {by_password[name]}\n", f"{name} = {value}\n")
+        with_iam = with_iam.replace(f"{name} = {BY_PASSWORD[name]}\n", f"{name} = {value}\n")
     for text, user in ((with_iam, "kong"), (with_password, "keeper")):
         line = f"connection authorized: user={user} database={fed.name}"
         before = len(bed.log_lines(line))
         served.node_file.write_text(text)
         got = served.run("reload", "-c", served.node_file)
         assert got.returncode == 0 and "restart:" not in got.stdout, got.stderr + got.stdout
-        bed.wait_for_log(line, count=before + 1)
+        bed.wait_for_log(line, count=before + 2)  # the command's, and the node's
+        wait_for_state(served, "listening")
         assert served.get("/orders/2", token).status == 200

@@ -1,0 +1,42 @@
+/*
+ * With database = postgres: what a running node hears of changes, on a thread of its own.
+ *
+ *   NOTIFY, poll, SIGHUP ─► read (one snapshot) ─► PATH.next ─► control_offer ─► served ─► kept
+ *                                                                      └► refused: the old goes on
+ *
+ * It LISTENs on the read-write connection and reads by the read-only one where there is one.  One
+ * offer at a time; what changes meanwhile is read after it.  Each connection that is lost is made
+ * anew after a pause by chance (full jitter) up to 0.5 s, 1 s and so on, at most 1 s, 3 s by IAM,
+ * 15 s when the server refuses the login: each with a token of its own.
+ *
+ * Thread rule: all functions on the control thread; they do not wait, but for _stop.
+ */
+#ifndef SALLYPORT_CLI_STORE_WATCH_H
+#define SALLYPORT_CLI_STORE_WATCH_H
+
+#include "gateway/control.h"
+#include "model/node.h"
+
+enum { STORE_POLL_MS = 5000 };
+
+struct store_watch;
+
+struct store_watch_status {
+    bool reachable;       /* the latest question was answered */
+    bool listening;
+    int64_t revision;     /* served; -1: the kept copy's, which is not known */
+    int64_t refused;      /* -1: none */
+    char mistake[512];    /* of the refused one */
+    char last_error[512]; /* ""; never a secret */
+};
+
+/* Begins; `revision` is served already, -1 when the kept copy is.  NULL: no memory, no thread. */
+struct store_watch *store_watch_start(struct control *c, const struct node_config *node,
+                                      int64_t revision);
+void store_watch_status(struct store_watch *w, struct store_watch_status *out);
+/* Waits for the thread, which gives up what it waits for (but a name look-up); the loop has to turn
+ * once more before store_watch_free.  NULL is harmless. */
+void store_watch_stop(struct store_watch *w);
+void store_watch_free(struct store_watch *w);
+
+#endif
