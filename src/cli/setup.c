@@ -396,21 +396,21 @@ static int print_setup(const struct setup *o, const struct entities *e)
     return status;
 }
 
-/* The YAML file: the one given, or the one that sallyport.conf names. */
+/* The YAML file: the one given, or the one that sallyport.conf names; the secrets look at *node from
+ * then on. */
 static const char *yaml_file(const struct setup *o, struct cli_secrets *secrets,
-                             struct arena *arena, struct diagnostics *d)
+                             struct node_config *node, struct arena *arena, struct diagnostics *d)
 {
-    struct node_config node = {0};
     struct node_config_sources sources = {.environment = environ, .conf_file = o->conf_file};
 
     if (o->config_file != NULL)
         return o->config_file;
-    if (failed(cli_secrets_load_node(secrets, arena, &sources, &node, d)))
+    if (failed(cli_secrets_load_node(secrets, arena, &sources, node, d)))
         return NULL;
-    cli_secrets_set_node(secrets, &node);
-    if (node.declarative_config.len == 0)
+    cli_secrets_set_node(secrets, node);
+    if (node->declarative_config.len == 0)
         complain("which configuration? give --config or -c");
-    return node.declarative_config.len == 0 ? NULL : node.declarative_config.data;
+    return node->declarative_config.len == 0 ? NULL : node->declarative_config.data;
 }
 
 /* A login by a secret is whom the secret names, so it is read. */
@@ -433,13 +433,14 @@ static int setup(const struct setup *o)
     struct cli_secrets *secrets = cli_secrets_new(true);
     struct diagnostics d = {0};
     struct entities entities = {0};
+    struct node_config node = {0};
     struct arena arena, words;
     int status = 1;
 
     arena_init(&arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     arena_init(&words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     d.arena = &words;
-    const char *path = secrets != NULL ? yaml_file(o, secrets, &arena, &d) : NULL;
+    const char *path = secrets != NULL ? yaml_file(o, secrets, &node, &arena, &d) : NULL;
     if (path != NULL && !failed(load(secrets, path, &arena, &entities, &d)))
         status = print_setup(o, &entities);
     diag_print(&d, STDERR_FILENO);
