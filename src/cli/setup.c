@@ -396,8 +396,8 @@ static int print_setup(const struct setup *o, const struct entities *e)
     return status;
 }
 
-/* The YAML file: the one given, or the one that sallyport.conf names; the secrets look at *node from
- * then on. */
+/* The YAML file: the one given, or the one that sallyport.conf names; the secrets look at *node
+ * from then on. */
 static const char *yaml_file(const struct setup *o, struct cli_secrets *secrets,
                              struct node_config *node, struct arena *arena, struct diagnostics *d)
 {
