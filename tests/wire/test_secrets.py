@@ -495,8 +495,8 @@ def test_a_rotated_value_at_a_reload_keeps_the_pool(served_by_secret, aws, bed):
     reload(one, "configuration_loaded")
     who(one)
     assert pids <= pool_of(bed)
-    secret = secrets_of(one)[0]
-    assert secret["version"] == aws.secret("prod/shop").at(CURRENT).id  # the reload read anew
+    current = aws.secret("prod/shop").at(CURRENT).id
+    wait_until(lambda: secrets_of(one)[0]["version"] == current, 20, "the reload's read")
     refused, read = refusals(one), aws.count("GetSecretValue")
     end_backends(bed)
     who(one)
