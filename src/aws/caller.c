@@ -6,7 +6,7 @@
 #include "base/arena.h"
 
 const struct fault caller_refused = {
-    "aws_caller_refused", "STS did not say whose the credentials are", NULL, 503};
+    "aws_caller_refused", "STS answered with an error", NULL, 503};
 
 struct caller_question {
     struct caller_question **slot;
@@ -15,17 +15,21 @@ struct caller_question {
     char access_key_id[AWS_ACCESS_KEY_ID_MAX + 1];
 };
 
-static err read_arn(struct view body, char arn[AWS_ARN_MAX + 1])
+enum { ACCOUNT_MAX = 63 };
+
+static err read_caller(struct view body, char account[ACCOUNT_MAX + 1], char arn[AWS_ARN_MAX + 1])
 {
     struct sts_caller caller;
     struct arena arena;
 
     arena_init(&arena, 4096, STS_ANSWER_MAX_BYTES * 4);
     err e = sts_read_caller(body, &arena, &caller);
-    if (!failed(e) && caller.arn.len > AWS_ARN_MAX)
+    if (!failed(e) && (caller.arn.len > AWS_ARN_MAX || caller.account.len > ACCOUNT_MAX))
         e = fail(&fault_too_large);
-    if (!failed(e))
+    if (!failed(e)) {
+        snprintf(account, ACCOUNT_MAX + 1, "%.*s", VIEW_ARG(caller.account));
         snprintf(arn, AWS_ARN_MAX + 1, "%.*s", VIEW_ARG(caller.arn));
+    }
     arena_clear(&arena);
     return e;
 }
@@ -33,19 +37,24 @@ static err read_arn(struct view body, char arn[AWS_ARN_MAX + 1])
 static void on_answer(void *arg, err e, const char *detail, const struct fetch_response *response)
 {
     struct caller_question *q = arg;
-    char arn[AWS_ARN_MAX + 1] = "", said[CALLER_DETAIL_MAX / 2] = "", text[CALLER_DETAIL_MAX];
+    char account[ACCOUNT_MAX + 1] = "", arn[AWS_ARN_MAX + 1] = "";
+    char said[CALLER_DETAIL_MAX - 32], text[CALLER_DETAIL_MAX], code[STS_ERROR_CODE_MAX + 1];
+    struct caller_answer answer = {q->access_key_id, account, arn, text, false};
 
     snprintf(text, sizeof text, "%s", detail != NULL ? detail : "");
     if (!failed(e) && response->status != 200) {
         sts_describe_error(response->body, said, sizeof said);
+        sts_error_code(response->body, code);
+        answer.refused =
+            code[0] != '\0' && sts_failure_of(response->status, code) == STS_FAILED;
         snprintf(text, sizeof text, "status %d %s", response->status, said);
         e = fail(&caller_refused);
     }
     if (!failed(e))
-        e = read_arn(response->body, arn);
+        e = read_caller(response->body, account, arn);
     if (q->done != NULL) {
         *q->slot = NULL;
-        q->done(q->arg, e, arn, q->access_key_id, text);
+        q->done(q->arg, e, &answer);
     }
     free(q);
 }

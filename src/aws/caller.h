@@ -8,6 +8,7 @@
 #ifndef SALLYPORT_AWS_CALLER_H
 #define SALLYPORT_AWS_CALLER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "aws/credentials.h"
@@ -20,10 +21,16 @@ enum { CALLER_DETAIL_MAX = 320 };
 
 struct caller_question;
 
-/* arn is "" with a failure, which the detail says more about; access_key_id is that of the
- * credentials that were asked about.  Called once, never from within caller_ask. */
-typedef void caller_done(void *arg, err e, const char *arn, const char *access_key_id,
-                         const char *detail);
+struct caller_answer {
+    const char *access_key_id; /* of the credentials that were asked about */
+    const char *account;       /* "" with a failure, as the ARN */
+    const char *arn;
+    const char *detail; /* more about a failure */
+    bool refused;       /* a failure that is the credentials' own: they are of no use */
+};
+
+/* Called once, never from within caller_ask; the texts live until it returns. */
+typedef void caller_done(void *arg, err e, const struct caller_answer *answer);
 
 /* An answer of another status than 200. */
 extern const struct fault caller_refused;

@@ -186,17 +186,16 @@ static void log_ready(const struct credential_chain *c, bool first)
                  LOG_STR("access_key_id", c->held.access_key_id), LOG_STR("expires", until));
 }
 
-static void on_caller(void *arg, err e, const char *arn, const char *access_key_id,
-                      const char *detail)
+static void on_caller(void *arg, err e, const struct caller_answer *answer)
 {
     struct credential_chain *c = arg;
 
     if (failed(e))
         log_info("aws_caller_unknown", "STS did not say whose the AWS credentials are: logins "
                  "are recorded without an ARN",
-                 LOG_STR("reason", e.fault->text), LOG_STR("detail", detail));
-    else if (strcmp(access_key_id, c->held.access_key_id) == 0)
-        snprintf(c->held.arn, sizeof c->held.arn, "%s", arn);
+                 LOG_STR("reason", e.fault->text), LOG_STR("detail", answer->detail));
+    else if (strcmp(answer->access_key_id, c->held.access_key_id) == 0)
+        snprintf(c->held.arn, sizeof c->held.arn, "%s", answer->arn);
 }
 
 static void name_caller(struct credential_chain *c)

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "aws/sts.h"
+#include "aws/caller.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "cli/aws_errand.h"
@@ -31,34 +31,19 @@ struct errand {
     bool answered;
     bool refused; /* the credentials themselves are of no use */
     err answer;
-    char answer_detail[400];
+    char answer_detail[CALLER_DETAIL_MAX];
     char account[64];
-    char arn[2048];
+    char arn[AWS_ARN_MAX + 1];
 };
 
-static void on_caller(void *arg, err e, const char *detail, const struct fetch_response *response)
+static void on_caller(void *arg, err e, const struct caller_answer *answer)
 {
     struct errand *x = arg;
-    struct sts_caller caller;
-    struct arena arena;
 
-    snprintf(x->answer_detail, sizeof x->answer_detail, "%s", detail != NULL ? detail : "");
-    arena_init(&arena, 4096, 1024 * 1024);
-    if (!failed(e) && response->status != 200) {
-        char why[300], code[STS_ERROR_CODE_MAX + 1];
-        sts_describe_error(response->body, why, sizeof why);
-        sts_error_code(response->body, code);
-        x->refused = code[0] != '\0' && sts_failure_of(response->status, code) == STS_FAILED;
-        snprintf(x->answer_detail, sizeof x->answer_detail, "status %d %s", response->status, why);
-        e = fail(&retrieval_status);
-    }
-    if (!failed(e))
-        e = sts_read_caller(response->body, &arena, &caller);
-    if (!failed(e)) {
-        snprintf(x->account, sizeof x->account, "%.*s", VIEW_ARG(caller.account));
-        snprintf(x->arn, sizeof x->arn, "%.*s", VIEW_ARG(caller.arn));
-    }
-    arena_clear(&arena);
+    snprintf(x->answer_detail, sizeof x->answer_detail, "%s", answer->detail);
+    snprintf(x->account, sizeof x->account, "%s", answer->account);
+    snprintf(x->arn, sizeof x->arn, "%s", answer->arn);
+    x->refused = answer->refused;
     x->answer = e;
     x->answered = true;
     uv_stop(&x->aws.loop);
@@ -68,14 +53,14 @@ static void ask_whose(struct errand *x)
 {
     const struct aws_credentials *c;
     const struct aws_plan *plan = chain_plan(x->aws.chain);
-    const struct sts_call call = {.action = STS_GET_CALLER_IDENTITY};
+    struct caller_question *open;
     int64_t now_us = time_wall_us();
 
     if (x->offline || failed(credentials_current(chain_provider(x->aws.chain), now_us, &c)))
         return;
     x->asked = true;
-    x->answer = sts_send(net_fetcher_base(x->aws.fetcher), &plan->sts, &call, c, now_us,
-                         plan->ca_file, on_caller, x);
+    x->answer = caller_ask(net_fetcher_base(x->aws.fetcher), &plan->sts, c, now_us, plan->ca_file,
+                           on_caller, x, &open);
     while (!failed(x->answer) && !x->answered)
         uv_run(&x->aws.loop, UV_RUN_DEFAULT);
 }
@@ -130,10 +115,8 @@ static void say_whose(const struct errand *x)
     if (!x->asked)
         return;
     if (failed(x->answer)) {
-        const char *what = is_fault(x->answer, &retrieval_status) ? "STS answered with an error"
-                                                                  : x->answer.fault->text;
-        line("Account:", "not known: %s%s%s", what, x->answer_detail[0] != '\0' ? ": " : "",
-             x->answer_detail);
+        line("Account:", "not known: %s%s%s", x->answer.fault->text,
+             x->answer_detail[0] != '\0' ? ": " : "", x->answer_detail);
         return;
     }
     line("Account:", "%s", x->account);
