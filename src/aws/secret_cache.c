@@ -109,11 +109,20 @@ static void release_held(struct held *h)
     h->version_id[0] = '\0';
 }
 
+/* A read under way is nobody's any more. */
+static void abandon_flight(struct entry *e)
+{
+    if (e->flight == NULL)
+        return;
+    sm_abandon(e->flight);
+    e->flight = NULL;
+    e->asks_pending = false;
+    e->cache->in_flight--;
+}
+
 static void entry_free(struct entry *e)
 {
-    if (e->flight != NULL)
-        e->cache->in_flight--;
-    sm_abandon(e->flight);
+    abandon_flight(e);
     list_unlink(&e->link);
     for (size_t i = 0; i < SLOTS; i++)
         release_held(&e->held[i]);
@@ -585,6 +594,7 @@ void secret_cache_begin_load(struct secret_cache *c)
         bool anew = e->unusable || e->origin.ttl_s == 0;
         if (e->leaving || (serves(e) && !anew))
             continue;
+        abandon_flight(e); /* its answer may be older than the load */
         e->must_read = true;
         e->failures = 0;
         e->due_ms = INT64_MIN;

@@ -15,6 +15,7 @@ import dataclasses
 import os
 import pathlib
 import pwd
+import random
 import re
 import secrets
 import select
@@ -69,11 +70,27 @@ class AccessKey:
         return names
 
 
+def _port_candidates():
+    """Ports below those that the kernel gives to outgoing connections, each once a round: what is
+    found free stays free until a server is started on it."""
+    ports = list(range(10000, 32000))
+    random.shuffle(ports)
+    while True:
+        yield from ports
+
+
+_PORTS = _port_candidates()
+
+
 def free_port():
-    """A TCP port on loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port on loopback that is free now, and that nobody here was told before."""
+    for port in _PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def require_free_port(port, option):

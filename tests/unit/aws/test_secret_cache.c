@@ -383,6 +383,34 @@ static void without_a_ttl_a_load_reads_anew(void **state)
     secret_cache_end_load(b->cache, true);
 }
 
+static void a_read_from_before_a_load_does_not_serve_it(void **state)
+{
+    const struct secret_origin still = {.prefix = VIEW("aws")};
+    const struct secret_id id = {&still, VIEW("shop"), SECRET_CURRENT};
+    struct bed *b = *state;
+
+    begin(b, &id, "v1", "one");
+    for (int asks_pending = 0; asks_pending < 2; asks_pending++) {
+        unsigned before = b->started;
+        pass_ms(b, 2 * SECRET_REREAD_MIN_MS);
+        assert_int_equal(secret_cache_reread(b->cache, &id, monotonic(b) / 1000000), AWS_WAIT);
+        tick(b); /* a login was refused */
+        if (asks_pending)
+            value(b, "v2", "two"); /* nothing new: AWSPENDING is asked */
+        assert_int_equal(b->started, before + 1 + asks_pending);
+        secret_cache_begin_load(b->cache);
+        waits(b, &id);
+        assert_int_equal(b->started, before + 2 + asks_pending);
+        value(b, "v0", "old");
+        waits(b, &id);
+        value(b, asks_pending ? "v3" : "v2", asks_pending ? "three" : "two");
+        serves(b, &id, asks_pending ? "v3" : "v2", asks_pending ? "three" : "two");
+        secret_cache_end_load(b->cache, true);
+        while (in_flight(b) > 0)
+            not_found(b); /* the refused login's AWSPENDING */
+    }
+}
+
 static void the_status_tells_all_but_values(void **state)
 {
     struct secret_status s;
@@ -466,6 +494,7 @@ int main(void)
         BED(a_load_keeps_what_it_wants_and_no_more),
         BED(what_a_load_wants_again_is_read_anew),
         BED(without_a_ttl_a_load_reads_anew),
+        BED(a_read_from_before_a_load_does_not_serve_it),
         BED(the_status_tells_all_but_values),
         cmocka_unit_test(members_are_found_in_json),
     };
