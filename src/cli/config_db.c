@@ -175,6 +175,9 @@ static int db_export(struct errand *x)
     err e = document_read(x->store, &x->arena, &stored, &revision, &why);
     if (failed(e))
         return cli_store_complain(e, &why);
+    if (stored.ahead.len > 0)
+        fprintf(stderr, "warning: a newer version began to change the tables (%.*s): what only "
+                "that one knows is left out\n", VIEW_ARG(stored.ahead));
     buf_init(&text, DOCUMENT_MAX_BYTES);
     bool good = document_to_yaml(&stored, &text) && !buf_failed(&text);
     if (!good)

@@ -134,6 +134,8 @@ static int list(struct store *s, const struct options *o)
         list_where(&status, "executed: ", true, false);
         list_where(&status, "pending: ", true, true);
         list_where(&status, "new: ", false, false);
+        if (status.ahead[0] != '\0')
+            printf("of a newer version: %s\n", status.ahead);
     }
     e = migrations_usable(&status, &why);
     if (is_fault(e, &store_newer))
@@ -178,7 +180,7 @@ static int print_status(struct store *s, const struct options *o)
     add_names(&status, "executed", true, false);
     add_names(&status, "pending", true, true);
     add_names(&status, "new", false, false);
-    puts("}");
+    printf(", \"ahead\": %s}\n", status.ahead[0] != '\0' ? "true" : "false");
     return 0;
 }
 

@@ -30,6 +30,10 @@ err cli_store_read(const struct node_config *node, const char *suffix, struct st
     err e = document_read(s, &arena, &document, revision, why);
     if (!failed(e) && (!document_to_yaml(&document, &text) || buf_failed(&text)))
         e = fail(&store_no_document);
+    if (!failed(e) && document.ahead.len > 0)
+        log_notice("store_ahead", "a newer version began to change the tables: this one reads on "
+                   "what it knows, until 'sallyport migrations finish'",
+                   LOG_VIEW("migrations", document.ahead));
     if (!failed(e))
         e = kept_stage(node->declarative_config.data, suffix, buf_view(&text), why);
     buf_clear(&text);

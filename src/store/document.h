@@ -42,6 +42,7 @@ struct store_entity {
 struct store_document {
     struct store_entity *entities[STORE_KINDS]; /* in the file's order */
     size_t counts[STORE_KINDS];
+    struct view ahead; /* read: pending migrations that this program does not know; else absent */
 };
 
 enum { DOCUMENT_MAX_BYTES = 256 << 20 };

@@ -97,12 +97,16 @@ static err read_all(struct store *s, struct arena *arena, struct store_document 
     return OK;
 }
 
-static err check_usable(struct store *s, struct store_why *why)
+static err read_usable(struct store *s, struct arena *arena, struct store_document *out,
+                       int64_t *revision, struct store_why *why)
 {
     struct migrations_status status;
 
     TRY(migrations_read(s, &status, why));
-    return migrations_usable(&status, why);
+    TRY(migrations_usable(&status, why));
+    if (status.ahead[0] != '\0')
+        out->ahead = arena_copy(arena, view_str(status.ahead));
+    return read_all(s, arena, out, revision, why);
 }
 
 err document_read(struct store *s, struct arena *arena, struct store_document *out,
@@ -110,9 +114,7 @@ err document_read(struct store *s, struct arena *arena, struct store_document *o
 {
     *out = (struct store_document){{NULL}, {0}};
     TRY(store_script(s, "begin isolation level repeatable read read only", why));
-    err e = check_usable(s, why);
-    if (!failed(e))
-        e = read_all(s, arena, out, revision, why);
+    err e = read_usable(s, arena, out, revision, why);
     if (!is_fault(e, &store_lost))
         store_rollback(s);
     return e;
@@ -311,13 +313,32 @@ static err read_back(struct importer *x, const struct config_host *host, struct 
     return e;
 }
 
+/* Of a kind that came later, the migration that made its table. */
+static const char *const since[STORE_KINDS] = {NULL};
+
+/* Nodes of the older version would serve without them what they were to restrict. */
+static err check_kinds(const struct importer *x, const struct migrations_status *status)
+{
+    for (size_t kind = 0; kind < STORE_KINDS; kind++) {
+        if (since[kind] == NULL || x->to->counts[kind] == 0 ||
+            migrations_finished(status, since[kind]))
+            continue;
+        snprintf(x->why->text, sizeof x->why->text,
+                 "nodes of the older version do not know what a %s is", store_kind_name(kind));
+        return fail(&store_pending);
+    }
+    return OK;
+}
+
 static err import(struct importer *x, const struct config_host *host, struct store_changes *out,
                   struct diagnostics *d)
 {
     struct store_document from = {{NULL}, {0}};
+    struct migrations_status status;
     int64_t revision;
 
-    TRY(check_usable(x->s, x->why));
+    TRY(migrations_may_write(x->s, &status, x->why));
+    TRY(check_kinds(x, &status));
     TRY(read_all(x->s, x->arena, &from, &revision, x->why));
     TRY(document_compare(x->arena, &from, x->to, out));
     if (out->count == 0 && !out->role_order)

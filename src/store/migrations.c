@@ -1,6 +1,7 @@
 #include "store/migrations.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/log.h"
@@ -25,19 +26,43 @@ static size_t index_of(struct view name)
     return i;
 }
 
+/* Those that do not fit are left out: one is enough to know. */
+static void add_name(char names[static MIGRATIONS_NAMES_BYTES], struct view name)
+{
+    size_t used = strlen(names);
+
+    if (used + name.len + 3 <= MIGRATIONS_NAMES_BYTES)
+        snprintf(names + used, MIGRATIONS_NAMES_BYTES - used, "%s%.*s", used > 0 ? ", " : "",
+                 VIEW_ARG(name));
+}
+
 static void take_row(const struct store_rows *rows, size_t row, struct migrations_status *out)
 {
     struct view name = store_cell(rows, row, 0);
+    bool finished = view_is(store_cell(rows, row, 1), "t");
+    bool moved = view_is(store_cell(rows, row, 2), "t");
     size_t at = index_of(name);
 
     if (at == store_migration_count) {
-        snprintf(out->unknown, sizeof out->unknown, "%.*s", VIEW_ARG(name));
+        add_name(moved ? out->unknown : out->ahead, name);
         return;
     }
-    bool finished = store_cell(rows, row, 1).data != NULL;
     out->states[at] = (struct migration_state){true, !finished};
     out->pending += !finished;
 }
+
+/* Not to_regclass of the bare names: that would find the tables of another schema, too. */
+static const char find_tables[] =
+    "select count(*) filter (where tablename = 'sallyport_migrations'),"
+    " count(*) filter (where tablename = 'sallyport_migrations_pending')"
+    " from pg_tables where schemaname = current_schema()";
+
+static const char read_finished[] =
+    "select name, finished_at is not null, true from sallyport_migrations order by 1";
+
+static const char read_both[] =
+    "select name, finished_at is not null, true from sallyport_migrations"
+    " union all select name, false, false from sallyport_migrations_pending order by 1";
 
 err migrations_read(struct store *s, struct migrations_status *out, struct store_why *why)
 {
@@ -45,17 +70,13 @@ err migrations_read(struct store *s, struct migrations_status *out, struct store
 
     ENSURE(store_migration_count <= MIGRATIONS_MAX);
     *out = (struct migrations_status){.missing = store_migration_count};
-    /* Not to_regclass of the bare name: that would find the table of another schema, too. */
-    TRY(store_run(s,
-                  "select 1 from pg_tables where schemaname = current_schema()"
-                  " and tablename = 'sallyport_migrations'",
-                  NULL, 0, &rows, why));
-    out->bootstrapped = rows.count > 0;
+    TRY(store_run(s, find_tables, NULL, 0, &rows, why));
+    out->bootstrapped = view_is(store_cell(&rows, 0, 0), "1");
+    bool both = view_is(store_cell(&rows, 0, 1), "1");
     store_rows_clear(&rows);
     if (!out->bootstrapped)
         return OK;
-    TRY(store_run(s, "select name, finished_at from sallyport_migrations order by name", NULL, 0,
-                  &rows, why));
+    TRY(store_run(s, both ? read_both : read_finished, NULL, 0, &rows, why));
     for (size_t i = 0; i < rows.count; i++)
         take_row(&rows, i, out);
     store_rows_clear(&rows);
@@ -75,6 +96,43 @@ err migrations_usable(const struct migrations_status *status, struct store_why *
         return fail(&store_newer);
     }
     return status->missing > 0 ? fail(&store_behind) : OK;
+}
+
+bool migrations_finished(const struct migrations_status *status, const char *name)
+{
+    size_t at = index_of(view_str(name));
+
+    ENSURE(at < store_migration_count);
+    return status->states[at].executed && !status->states[at].pending;
+}
+
+/* Nothing is unknown, finished or pending. */
+static err check_known(const struct migrations_status *status, struct store_why *why)
+{
+    const char *names = status->unknown[0] != '\0' ? status->unknown : status->ahead;
+
+    if (names[0] == '\0')
+        return OK;
+    snprintf(why->text, sizeof why->text, "this version does not know the migration %s%s", names,
+             names == status->ahead ? ", which is pending: it reads, and changes nothing" : "");
+    return fail(&store_newer);
+}
+
+err migrations_may_write(struct store *s, struct migrations_status *out, struct store_why *why)
+{
+    char names[MIGRATIONS_MAX * 64] = "";
+    size_t used = 0;
+
+    TRY(migrations_read(s, out, why));
+    TRY(migrations_usable(out, why));
+    TRY(check_known(out, why));
+    for (size_t i = 0; i < store_migration_count; i++) {
+        ENSURE(strlen(store_migrations[i].name) < 63);
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? "," : "",
+                                 store_migrations[i].name);
+    }
+    struct view known = view_of(names, used);
+    return store_run(s, "select set_config('sallyport.knows', $1, true)", &known, 1, NULL, why);
 }
 
 /* ---- What changes tables ---- */
@@ -108,41 +166,123 @@ static err check_create(struct store *s, struct store_why *why)
     return may ? OK : fail(&store_may_not_create);
 }
 
-static err set_finished(struct store *s, struct view name, struct store_why *why)
+/*
+ * The reference keeps a program that does not know this table from dropping the ones that it knows.
+ * The trigger is for programs that do not look at pending migrations before they import: a hand
+ * that writes rows has another application_name.
+ */
+static const char ledger[] =
+    "create table if not exists sallyport_migrations_pending (\n"
+    "    name text primary key,\n"
+    "    executed_at timestamptz not null default now(),\n"
+    "    after text not null references sallyport_migrations (name)\n"
+    ");\n"
+    "create or replace function sallyport_refuse_older() returns trigger language plpgsql as $$\n"
+    "declare\n"
+    "    unknown text;\n"
+    "begin\n"
+    "    if current_setting('application_name') = 'sallyport' then\n"
+    "        execute format('select name from %I.sallyport_migrations_pending'\n"
+    "            ' where name <> all ($1) order by name', tg_table_schema) into unknown\n"
+    "            using string_to_array(coalesce(current_setting('sallyport.knows', true), ''),\n"
+    "                                  ',');\n"
+    "        if unknown is not null then\n"
+    "            raise exception 'this version does not know the migration %', unknown;\n"
+    "        end if;\n"
+    "    end if;\n"
+    "    return new;\n"
+    "end $$;\n"
+    "do $$ begin\n"
+    "    if not exists (select from pg_trigger where tgname = 'sallyport_refuse_older'\n"
+    "                   and tgrelid = 'sallyport_revisions'::regclass) then\n"
+    "        create trigger sallyport_refuse_older before insert on sallyport_revisions\n"
+    "            for each row execute function sallyport_refuse_older();\n"
+    "    end if;\n"
+    "end $$;\n";
+
+static const char drop_ledger[] =
+    "drop table if exists sallyport_migrations_pending;\n";
+
+/* The read-only login reads new tables, too: whoever may select from the oldest one. */
+static const char copy_grants[] =
+    "do $$ declare g record; begin\n"
+    "    for g in select t.relname, a.grantee::regrole as who from pg_class m\n"
+    "        cross join aclexplode(m.relacl) a\n"
+    "        join pg_class t on t.relnamespace = m.relnamespace and t.relkind = 'r'\n"
+    "            and t.relname like 'sallyport\\_%'\n"
+    "        where m.oid = 'sallyport_migrations'::regclass and a.privilege_type = 'SELECT'\n"
+    "            and a.grantee <> 0 and pg_has_role(t.relowner, 'usage')\n"
+    "            and not has_table_privilege(a.grantee, t.oid, 'SELECT')\n"
+    "    loop\n"
+    "        execute format('grant select on %I to %s', g.relname, g.who);\n"
+    "    end loop;\n"
+    "end $$;\n";
+
+static err note_pending(struct store *s, struct view name, struct store_why *why)
 {
+    return store_run(s,
+                     "insert into sallyport_migrations_pending (name, after)"
+                     " select $1, max(name) from sallyport_migrations",
+                     &name, 1, NULL, why);
+}
+
+static err note_finished(struct store *s, struct view name, struct store_why *why)
+{
+    TRY(store_run(s,
+                  "insert into sallyport_migrations (name, executed_at)"
+                  " select name, executed_at from sallyport_migrations_pending where name = $1",
+                  &name, 1, NULL, why));
+    TRY(store_run(s, "delete from sallyport_migrations_pending where name = $1", &name, 1, NULL,
+                  why));
     return store_run(s, "update sallyport_migrations set finished_at = now() where name = $1",
                      &name, 1, NULL, why);
 }
 
-static err run_missing(struct store *s, const struct migrations_status *status, size_t *done,
-                       struct store_why *why)
+static err run_ups(struct store *s, const struct migrations_status *status, size_t *done,
+                   struct store_why *why)
+{
+    for (size_t i = 0; i < store_migration_count; i++) {
+        if (!status->states[i].executed)
+            TRY(store_script(s, store_migrations[i].up, why));
+    }
+    TRY(store_script(s, ledger, why));
+    for (size_t i = 0; i < store_migration_count; i++) {
+        if (status->states[i].executed)
+            continue;
+        TRY(note_pending(s, view_str(store_migrations[i].name), why));
+        (*done)++;
+    }
+    return store_script(s, copy_grants, why);
+}
+
+/* No node can be of an older version: nothing is left pending. */
+static err run_all(struct store *s, size_t *done, struct store_why *why)
 {
     for (size_t i = 0; i < store_migration_count; i++) {
         const struct migration *m = &store_migrations[i];
         struct view name = view_str(m->name);
-        if (status->states[i].executed)
-            continue;
         TRY(store_script(s, m->up, why));
-        TRY(store_run(s, "insert into sallyport_migrations (name) values ($1)", &name, 1, NULL,
-                      why));
-        if (m->finish == NULL)
-            TRY(set_finished(s, name, why));
+        if (m->finish != NULL)
+            TRY(store_script(s, m->finish, why));
+        TRY(store_run(s, "insert into sallyport_migrations (name, finished_at) values ($1, now())",
+                      &name, 1, NULL, why));
         (*done)++;
     }
-    return OK;
+    return store_script(s, ledger, why);
 }
 
 static err finish_pending(struct store *s, const struct migrations_status *status, size_t *done,
                           struct store_why *why)
 {
+    if (status->pending > 0)
+        TRY(store_script(s, ledger, why));
     for (size_t i = 0; i < store_migration_count; i++) {
         const struct migration *m = &store_migrations[i];
-        struct view name = view_str(m->name);
         if (!status->states[i].pending)
             continue;
         if (m->finish != NULL)
             TRY(store_script(s, m->finish, why));
-        TRY(set_finished(s, name, why));
+        TRY(note_finished(s, view_str(m->name), why));
         (*done)++;
     }
     return OK;
@@ -153,8 +293,7 @@ static err begin_and_read(struct store *s, int64_t lock_wait_ms, struct migratio
                           struct store_why *why)
 {
     TRY(store_begin(s, lock_wait_ms, why));
-    TRY(migrations_read(s, status, why));
-    return status->unknown[0] == '\0' ? OK : migrations_usable(status, why);
+    return migrations_read(s, status, why);
 }
 
 static err end(struct store *s, err e, struct store_why *why)
@@ -172,9 +311,9 @@ static err bootstrap(struct store *s, int64_t lock_wait_ms, size_t *done, struct
 
     TRY(begin_and_read(s, lock_wait_ms, &status, why));
     if (status.bootstrapped)
-        return OK;
+        return status.unknown[0] == '\0' ? OK : check_known(&status, why);
     TRY(check_create(s, why));
-    return run_missing(s, &status, done, why);
+    return run_all(s, done, why);
 }
 
 err migrations_bootstrap(struct store *s, int64_t lock_wait_ms, size_t *done, struct store_why *why)
@@ -186,16 +325,20 @@ err migrations_bootstrap(struct store *s, int64_t lock_wait_ms, size_t *done, st
 static err up(struct store *s, int64_t lock_wait_ms, bool force, size_t *done,
               struct store_why *why)
 {
-    struct migrations_status status;
+    struct migrations_status before, status;
 
+    TRY(migrations_read(s, &before, why));
     TRY(begin_and_read(s, lock_wait_ms, &status, why));
+    TRY(check_known(&status, why));
     if (!status.bootstrapped)
         return fail(&store_not_bootstrapped);
-    if (status.pending > 0 && !force)
+    bool by_another = status.missing == 0 && before.missing > 0;
+    if (status.pending > 0 && !force && !by_another)
         return fail(&store_pending);
-    if (status.missing > 0)
-        TRY(check_create(s, why));
-    return run_missing(s, &status, done, why);
+    if (status.missing == 0)
+        return OK;
+    TRY(check_create(s, why));
+    return run_ups(s, &status, done, why);
 }
 
 err migrations_up(struct store *s, int64_t lock_wait_ms, bool force, size_t *done,
@@ -210,6 +353,7 @@ static err finish(struct store *s, int64_t lock_wait_ms, size_t *done, struct st
     struct migrations_status status;
 
     TRY(begin_and_read(s, lock_wait_ms, &status, why));
+    TRY(check_known(&status, why));
     if (!status.bootstrapped)
         return fail(&store_not_bootstrapped);
     return finish_pending(s, &status, done, why);
@@ -221,20 +365,18 @@ err migrations_finish(struct store *s, int64_t lock_wait_ms, size_t *done, struc
     return end(s, finish(s, lock_wait_ms, done, why), why);
 }
 
-static const char drop_all[] =
-    "drop table if exists sallyport_revisions, sallyport_role_issuers, sallyport_role_routes,\n"
-    "    sallyport_role_services, sallyport_roles, sallyport_routes, sallyport_services,\n"
-    "    sallyport_issuers, sallyport_vaults, sallyport_migrations;\n"
-    "drop function if exists sallyport_tell_nodes();\n";
-
 static err reset(struct store *s, int64_t lock_wait_ms, struct store_why *why)
 {
     struct migrations_status status;
 
     TRY(begin_and_read(s, lock_wait_ms, &status, why));
+    TRY(check_known(&status, why));
     if (!status.bootstrapped)
         return fail(&store_not_bootstrapped);
-    return store_script(s, drop_all, why);
+    TRY(store_script(s, drop_ledger, why));
+    for (size_t i = store_migration_count; i-- > 0;)
+        TRY(store_script(s, store_migrations[i].drop, why));
+    return store_script(s, "drop function if exists sallyport_refuse_older()", why);
 }
 
 err migrations_reset(struct store *s, int64_t lock_wait_ms, struct store_why *why)

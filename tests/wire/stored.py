@@ -8,9 +8,9 @@ import pytest
 
 CLEAN = ("SALLYPORT_", "KONG_", "AWS_", "PG")
 TABLES = (
-    "sallyport_issuers sallyport_migrations sallyport_revisions sallyport_role_issuers "
-    "sallyport_role_routes sallyport_role_services sallyport_roles sallyport_routes "
-    "sallyport_services sallyport_vaults"
+    "sallyport_issuers sallyport_migrations sallyport_migrations_pending sallyport_revisions "
+    "sallyport_role_issuers sallyport_role_routes sallyport_role_services sallyport_roles "
+    "sallyport_routes sallyport_services sallyport_vaults"
 ).split()
 
 
@@ -34,12 +34,12 @@ class Store:
         text = [f"{name} = {value}" for name, value in properties.items() if value is not None]
         self.conf.write_text("\n".join([*text, *lines, ""]))
 
-    def command(self, *arguments, iam=True, environment=None):
+    def command(self, *arguments, iam=True, environment=None, program=None):
         clean = {n: v for n, v in os.environ.items() if not n.startswith(CLEAN)}
         if iam:
             clean |= {"KONG_PG_IAM_AUTH": "on"} | self.bed.keys[0].environment()
         clean |= environment or {}
-        return [str(harness.binary()), *map(str, arguments), "-c", str(self.conf)], clean
+        return [str(program or harness.binary()), *map(str, arguments), "-c", str(self.conf)], clean
 
     def run(self, *arguments, stdin=subprocess.DEVNULL, **options):
         command, environment = self.command(*arguments, **options)

@@ -139,7 +139,7 @@ def test_the_exit_codes_are_kongs(store):
         assert got.returncode == 1 and "needs bootstrapping" in got.stderr
     assert json.loads(store.migrations("status").stdout) == {
         "needs_bootstrap": True, "newer": False, "executed": [], "pending": [],
-        "new": ["000_base", "001_revisions"]}
+        "new": ["000_base", "001_revisions"], "ahead": False}
 
     assert_done(store.migrations("bootstrap"))
     assert_done(store.migrations("bootstrap"), "already bootstrapped")
@@ -161,6 +161,9 @@ def test_the_exit_codes_are_kongs(store):
     got = store.migrations("list")
     assert got.returncode == 5 and "new: 001_revisions" in got.stdout
     assert_done(store.migrations("up"), "1 migrations executed")
+    got = store.migrations("list")
+    assert got.returncode == 4 and "pending: 001_revisions" in got.stdout
+    assert_done(store.migrations("finish"), "1 migrations finished")
     assert store.tables() == TABLES and store.migrations("list").returncode == 0
 
 
