@@ -130,7 +130,8 @@ def threads():
 
 def pytest(folder, *options, tests=("tests/wire",)):
     """The tests against the program of one build."""
-    if run("ninja", "-C", folder.name, "src/cli/sallyport") != 0:
+    targets = ("src/cli/sallyport", "tests/wire/newer/sallyport-newer")
+    if run("ninja", "-C", folder.name, *targets) != 0:
         return Count(failed=1)
     report = folder / f"{pathlib.Path(tests[0]).name}.xml"
     report.unlink(missing_ok=True)
