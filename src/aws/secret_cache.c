@@ -53,6 +53,7 @@ struct entry {
     int64_t reread_pause_ms;
     int64_t reread_ended_ms; /* INT64_MIN: never */
     int64_t read_ms;   /* of the latest good read */
+    int64_t changed_ms; /* since when the present AWSCURRENT is held */
     int64_t read_us;
     unsigned failures;
     err last_error;
@@ -279,6 +280,7 @@ static err take_current(struct entry *e, const struct sm_answer *a)
     e->held[SLOT_BEFORE] = before;
     e->held[SLOT_CURRENT] = fresh;
     e->preferred = SLOT_CURRENT;
+    e->changed_ms = now_ms(e->cache);
     e->unusable = false;
     log_new(e);
     return OK;
@@ -570,13 +572,15 @@ size_t secret_cache_versions(const struct secret_cache *c, const struct secret_i
 }
 
 void secret_cache_prefer(struct secret_cache *c, const struct secret_id *id,
-                         const char *version_id)
+                         const char *version_id, int64_t given_ms)
 {
     struct entry *e = find(c, id);
 
     for (int slot = 0; e != NULL && slot < SLOTS; slot++) {
         if (!holds(e, (enum slot)slot) || strcmp(e->held[slot].version_id, version_id) != 0)
             continue;
+        if (slot != SLOT_CURRENT && given_ms <= e->changed_ms)
+            return;
         e->preferred = (enum slot)slot;
         e->reread_pause_ms = SECRET_REREAD_MIN_MS;
         return;

@@ -135,9 +135,11 @@ enum aws_ready secret_cache_reread(struct secret_cache *c, const struct secret_i
 enum { SECRET_VERSIONS_MAX = 3 };
 size_t secret_cache_versions(const struct secret_cache *c, const struct secret_id *id,
                              struct secret_value out[SECRET_VERSIONS_MAX]);
-/* A login succeeded with this version: secret_cache_get gives it until AWSCURRENT is another. */
+/* A login succeeded with this version, which it was given at given_ms (monotonic): secret_cache_get
+ * gives it until AWSCURRENT is another, and does not when AWSCURRENT became another meanwhile, for
+ * then the login may be from before the database's password was changed. */
 void secret_cache_prefer(struct secret_cache *c, const struct secret_id *id,
-                         const char *version_id);
+                         const char *version_id, int64_t given_ms);
 
 /*
  * A configuration is loaded between begin and end: what failed before or was unusable is asked anew

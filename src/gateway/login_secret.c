@@ -3,10 +3,11 @@
 #include <stdio.h>
 
 #include "base/secret.h"
+#include "base/time.h"
 #include "gateway/control.h"
 #include "gateway/secrets.h"
 
-enum { ARENA_MAX_BYTES = 1024 * 1024 };
+enum { ARENA_MAX_BYTES = 1024 * 1024, NS_PER_MS = 1000000 };
 
 const struct fault login_secret_unavailable = {
     "login_secret_unavailable", "the secret that this login needs cannot be had now", NULL, 503};
@@ -188,6 +189,7 @@ err login_secret_give(struct control *c, const struct endpoint *e, struct login_
                  find_untried(c, e, &t, ls, AMONG_ALL, &x, &version_id, ls->why);
     if (found) {
         memcpy(ls->tried[ls->tried_count++], x.digest, SHA256_BYTES);
+        ls->given_ms = time_monotonic_ns() / NS_PER_MS;
         snprintf(ls->version_id, sizeof ls->version_id, "%s", version_id != NULL ? version_id : "");
         snprintf(ls->user, sizeof ls->user, "%.*s", VIEW_ARG(x.user));
         buf_add_view(password, x.password);
@@ -266,6 +268,6 @@ void login_secret_succeeded(struct control *c, const struct endpoint *e,
 
     target_init(c, e, &t);
     if (t.versioned)
-        secret_cache_prefer(c->secrets.cache, &t.id, ls->version_id);
+        secret_cache_prefer(c->secrets.cache, &t.id, ls->version_id, ls->given_ms);
     arena_clear(&t.arena);
 }

@@ -38,6 +38,7 @@ struct login_secret {
     uint8_t tried[LOGIN_SECRET_TRIES][SHA256_BYTES]; /* of user and password */
     size_t tried_count;
     unsigned rounds;
+    int64_t given_ms;   /* monotonic: when it got what it tries */
     int64_t refused_ms; /* monotonic */
     char version_id[SM_VERSION_ID_MAX + 1]; /* in use; "" for what has no versions */
     char user[LOGIN_SECRET_USER_BYTES];

@@ -45,7 +45,7 @@ static void in_the_middle_of_a_rotation_the_pending_version_serves(void **state)
     assert_int_equal(secret_cache_versions(b->cache, &shop, v), 2);
     assert_string_equal(v[0].version_id, "v1");
     assert_string_equal(v[1].version_id, "v2");
-    secret_cache_prefer(b->cache, &shop, "v2");
+    secret_cache_prefer(b->cache, &shop, "v2", now_ms(b) + 1);
     serves(b, &shop, "v2", "two");
     pass_until_asked(b, 400 * 1000);
     value(b, "v1", "one"); /* not finished yet */
@@ -70,12 +70,29 @@ static void the_version_before_is_the_one_that_served(void **state)
     assert_int_equal(reread(b, now_ms(b)), AWS_WAIT);
     value(b, "v1", "one");
     value(b, "v2", "two");
-    secret_cache_prefer(b->cache, &shop, "v2");
+    secret_cache_prefer(b->cache, &shop, "v2", now_ms(b) + 1);
     pass_until_asked(b, 400 * 1000);
     value(b, "v3", "three");
     assert_int_equal(secret_cache_versions(b->cache, &shop, v), 2);
     assert_string_equal(v[0].version_id, "v3");
     assert_string_equal(v[1].version_id, "v2");
+}
+
+/* The database took the old password, and was told the new one before the login ended. */
+static void a_login_from_before_a_change_does_not_bring_the_old_version_back(void **state)
+{
+    struct secret_value v[SECRET_VERSIONS_MAX];
+    struct bed *b = *state;
+
+    begin(b, &shop, "v1", "one");
+    int64_t given_ms = now_ms(b);
+    pass_until_asked(b, 400 * 1000);
+    value(b, "v2", "two");
+    secret_cache_prefer(b->cache, &shop, "v1", given_ms);
+    serves(b, &shop, "v2", "two");
+    secret_cache_prefer(b->cache, &shop, "v1", now_ms(b) + 1); /* AWS knew before the database */
+    serves(b, &shop, "v1", "one");
+    assert_int_equal(secret_cache_versions(b->cache, &shop, v), 2);
 }
 
 static void a_pending_version_that_is_not_there_is_no_failure(void **state)
@@ -113,7 +130,7 @@ static void reads_in_vain_become_rare(void **state)
     }
     assert_in_range(last, 10, 40);
     assert_true(last - before <= 15); /* one in a minute, with its look for AWSPENDING; refreshes */
-    secret_cache_prefer(b->cache, &shop, "v1"); /* a login succeeded: all is as at first */
+    secret_cache_prefer(b->cache, &shop, "v1", now_ms(b)); /* a login succeeded: all is as at first */
     pass_ms(b, 1000);
     assert_int_equal(reread(b, now_ms(b)), AWS_WAIT);
 }
@@ -138,6 +155,7 @@ int main(void)
         BED(refused_logins_share_one_read),
         BED(in_the_middle_of_a_rotation_the_pending_version_serves),
         BED(the_version_before_is_the_one_that_served),
+        BED(a_login_from_before_a_change_does_not_bring_the_old_version_back),
         BED(a_pending_version_that_is_not_there_is_no_failure),
         BED(reads_in_vain_become_rare),
         BED(a_read_that_fails_lets_the_login_go_on),
