@@ -130,7 +130,8 @@ static void reads_in_vain_become_rare(void **state)
     }
     assert_in_range(last, 10, 40);
     assert_true(last - before <= 15); /* one in a minute, with its look for AWSPENDING; refreshes */
-    secret_cache_prefer(b->cache, &shop, "v1", now_ms(b)); /* a login succeeded: all is as at first */
+    /* A login succeeded: all is as at first. */
+    secret_cache_prefer(b->cache, &shop, "v1", now_ms(b));
     pass_ms(b, 1000);
     assert_int_equal(reread(b, now_ms(b)), AWS_WAIT);
 }
