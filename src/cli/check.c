@@ -8,6 +8,7 @@
 #include "cli/check_files.h"
 #include "cli/check_token.h"
 #include "cli/cli.h"
+#include "cli/configuration.h"
 #include "cli/secrets.h"
 #include "config/config.h"
 #include "gateway/snapshot.h"
@@ -18,8 +19,10 @@ static const char usage[] =
     "\n"
     "Reads the node's configuration and what it serves, SQL included, and prints every mistake\n"
     "with file, line and column.  Without a YAML file the one that declarative_config names is\n"
-    "read.  References to the environment and to files are looked up; AWS is not asked unless\n"
-    "--secrets says so, and each reference to it is named in a warning.\n"
+    "read; with database = postgres what stands in the database, or, while that is away, what\n"
+    "the node read last.  References to the environment and to files are looked up; AWS is not\n"
+    "asked unless the database's login or --secrets says so, and each reference to it is named\n"
+    "in a warning.\n"
     "\n"
     "With --token it then tells what this token would be allowed, without a call: each step of\n"
     "its verification, and for every route the role chosen and why not the others.  The issuers'\n"
@@ -50,6 +53,8 @@ struct check {
     enum severity key_files; /* asked about a token, the answer says what the keys are good for */
     struct cli_secrets *secrets;
     struct snapshot *snapshot; /* of the last file that was valid */
+    struct cli_configuration served;
+    bool unread; /* what is served could not be had; why is said already */
 };
 
 static bool wants_bundle(const struct endpoint *e)
@@ -116,12 +121,14 @@ static const char *check_all(struct check *c, const char *conf_file, int count, 
         return files[count - 1];
     if (!node_valid)
         return NULL;
-    /* What stands in the database was checked by its import; here is what was read last. */
-    if (view_is(c->node.database, "postgres") && access(c->node.declarative_config.data, F_OK) != 0)
-        return conf_file != NULL ? conf_file : "the node";
-    if (c->node.declarative_config.len > 0) {
-        check_yaml(c, c->node.declarative_config.data, SEVERITY_ERROR);
-        return conf_file != NULL ? conf_file : c->node.declarative_config.data;
+    if (!cli_configuration_open(&c->node, conf_file, &c->served)) {
+        c->unread = true;
+        return NULL;
+    }
+    if (c->served.path[0] != '\0') {
+        check_yaml(c, c->served.path, SEVERITY_ERROR);
+        cli_configuration_name(&c->served, &c->d);
+        return conf_file != NULL ? conf_file : c->served.name;
     }
     enum severity severity = conf_file != NULL ? SEVERITY_WARNING : SEVERITY_ERROR;
     diag_add(&c->d, severity, (struct view){NULL, 0}, 0, 0,
@@ -139,6 +146,8 @@ static int conclude(const struct check *c, const char *what, const struct option
                 errors == 1 ? "mistake" : "mistakes");
         return 1;
     }
+    if (c->unread)
+        return 1;
     if (o->token_file != NULL && c->snapshot != NULL)
         return check_token(c->snapshot, o->token_file, o->json);
     if (o->token_file != NULL) {
@@ -152,6 +161,7 @@ static int conclude(const struct check *c, const char *what, const struct option
 static int check(const struct options *o, int count, char **files)
 {
     struct check c = {.secrets = cli_secrets_new(o->secrets),
+                      .served = {.fd = -1},
                       .key_files = o->token_file != NULL ? SEVERITY_WARNING : SEVERITY_ERROR};
 
     if (c.secrets == NULL) {
@@ -163,6 +173,7 @@ static int check(const struct options *o, int count, char **files)
     c.d.arena = &c.words;
     int code = conclude(&c, check_all(&c, o->conf_file, count, files), o);
     snapshot_release(c.snapshot);
+    cli_configuration_close(&c.served);
     cli_secrets_free(c.secrets);
     arena_clear(&c.arena);
     arena_clear(&c.words);

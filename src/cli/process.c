@@ -7,8 +7,8 @@
 
 #include "base/buf.h"
 #include "cli/cli.h"
+#include "cli/configuration.h"
 #include "cli/node.h"
-#include "cli/store_login.h"
 #include "config/node_text.h"
 #include "gateway/control.h"
 #include "gateway/config_host.h"
@@ -68,15 +68,6 @@ static void tell_of_restart(const struct node_config *node)
     puts("the environment, that of AWS included, is read once, at the start");
 }
 
-/* The running process reads the database by itself: what is read here is checked only. */
-static bool find_configuration(const struct node_config *node, struct cli_fetched *out)
-{
-    if (view_is(node->database, "postgres"))
-        return cli_store_fetch(node, ".reload", out);
-    snprintf(out->path, sizeof out->path, "%.*s", VIEW_ARG(node->declarative_config));
-    return true;
-}
-
 /* Checks first, so that the mistakes are seen where the command was given; the running process
  * checks again and refuses a bad file by itself. */
 static int reload(const struct node_config *node, int64_t timeout_s)
@@ -85,19 +76,19 @@ static int reload(const struct node_config *node, int64_t timeout_s)
     struct diagnostics d = {.arena = &arena};
     struct config_host host = config_host_offline;
     const struct snapshot_makers nothing = {.host = &host};
-    struct cli_fetched read = {"", -1};
+    struct cli_configuration read;
     struct snapshot *s = NULL;
 
     (void)timeout_s;
     if (cli_running(node) == 0)
         return not_running(node);
-    if (!find_configuration(node, &read))
+    if (!cli_configuration_open(node, node->conf_file.data, &read))
         return 1;
     arena_init(&arena, 16 * 1024, 64 * 1024 * 1024);
     host.node = node;
     err e = snapshot_build(read.path, &nothing, &d, &s);
-    if (read.revision >= 0)
-        unlink(read.path);
+    cli_configuration_name(&read, &d);
+    cli_configuration_close(&read);
     diag_print(&d, STDERR_FILENO);
     snapshot_release(s);
     arena_clear(&arena);

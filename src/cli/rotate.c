@@ -144,7 +144,7 @@ static int run_with(struct rotate_options *o, const struct rotate_config *config
 
 static int rotate(struct rotate_options *o)
 {
-    struct rotate_config config = {.roots_fd = -1};
+    struct rotate_config config = {.roots_fd = -1, .served = {.fd = -1}};
     int code = ROTATE_FAILED;
 
     log_set_level(LOG_ERROR); /* what fails is said by the steps */

@@ -8,6 +8,7 @@
 #include "aws/rotation.h"
 #include "base/arena.h"
 #include "base/view.h"
+#include "cli/configuration.h"
 #include "cli/rotate_aws.h"
 #include "cli/rotate_database.h"
 #include "model/entities.h"
@@ -44,11 +45,12 @@ struct rotate_service {
     struct view master_id;
 };
 
-/* What stands in files: the node's properties, services that log in with the secret, roots. */
+/* What the node's properties say, services that log in with the secret, roots. */
 struct rotate_config {
     struct arena arena;
     struct arena words; /* of the diagnostics */
     struct node_config node;
+    struct cli_configuration served;
     struct rotate_service service;
     int roots_fd; /* of a file made of several; -1: none */
     char roots[4096];

@@ -213,9 +213,10 @@ static bool load(struct rotate_config *c, const struct rotate_options *o, struct
         return false;
     host.node = node;
     c->service.vault = vault_find(&node->vault_aws, 1, VIEW("aws"));
-    if (node->declarative_config.len == 0)
-        return true;
-    if (failed(entities_load(&c->arena, node->declarative_config.data, &host, &all, d)))
+    if (!cli_configuration_open(node, o->conf_file, &c->served))
+        return false;
+    if (c->served.path[0] != '\0' &&
+        failed(entities_load(&c->arena, c->served.path, &host, &all, d)))
         return false;
     find_service(c, &all, view_str(o->secret_id), o->service);
     return true;
@@ -228,8 +229,10 @@ bool rotate_config_open(struct rotate_config *c, struct rotate_options *o)
     arena_init(&c->arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     arena_init(&c->words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     if (!load(c, o, &d)) {
+        cli_configuration_name(&c->served, &d);
         diag_print(&d, STDERR_FILENO);
-        fputs("Error: the configuration is not valid\n", stderr);
+        if (d.errors > 0)
+            fputs("Error: the configuration is not valid\n", stderr);
         return false;
     }
     if (o->service.len > 0 && !c->service.found) {
@@ -247,6 +250,7 @@ void rotate_config_close(struct rotate_config *c)
 {
     if (c->roots_fd >= 0)
         close(c->roots_fd);
+    cli_configuration_close(&c->served);
     arena_clear(&c->arena);
     arena_clear(&c->words);
 }

@@ -9,6 +9,7 @@
 #include "aws/region.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/configuration.h"
 #include "cli/secrets.h"
 #include "config/config.h"
 
@@ -396,21 +397,26 @@ static int print_setup(const struct setup *o, const struct entities *e)
     return status;
 }
 
-/* The YAML file: the one given, or the one that sallyport.conf names; the secrets look at *node
- * from then on. */
-static const char *yaml_file(const struct setup *o, struct cli_secrets *secrets,
-                             struct node_config *node, struct arena *arena, struct diagnostics *d)
+/* The YAML file given, or what sallyport.conf has the node serve; the secrets look at *node from
+ * then on. */
+static bool find_configuration(const struct setup *o, struct cli_secrets *secrets,
+                               struct node_config *node, struct arena *arena,
+                               struct diagnostics *d, struct cli_configuration *out)
 {
     struct node_config_sources sources = {.environment = environ, .conf_file = o->conf_file};
 
-    if (o->config_file != NULL)
-        return o->config_file;
+    if (o->config_file != NULL) {
+        snprintf(out->path, sizeof out->path, "%s", o->config_file);
+        return true;
+    }
     if (failed(cli_secrets_load_node(secrets, arena, &sources, node, d)))
-        return NULL;
+        return false;
     cli_secrets_set_node(secrets, node);
-    if (node->declarative_config.len == 0)
+    if (!cli_configuration_open(node, o->conf_file, out))
+        return false;
+    if (out->path[0] == '\0')
         complain("which configuration? give --config or -c");
-    return node->declarative_config.len == 0 ? NULL : node->declarative_config.data;
+    return out->path[0] != '\0';
 }
 
 /* A login by a secret is whom the secret names, so it is read. */
@@ -431,6 +437,7 @@ static err load(struct cli_secrets *secrets, const char *path, struct arena *are
 static int setup(const struct setup *o)
 {
     struct cli_secrets *secrets = cli_secrets_new(true);
+    struct cli_configuration c = {.fd = -1};
     struct diagnostics d = {0};
     struct entities entities = {0};
     struct node_config node = {0};
@@ -440,12 +447,14 @@ static int setup(const struct setup *o)
     arena_init(&arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     arena_init(&words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     d.arena = &words;
-    const char *path = secrets != NULL ? yaml_file(o, secrets, &node, &arena, &d) : NULL;
-    if (path != NULL && !failed(load(secrets, path, &arena, &entities, &d)))
+    if (secrets != NULL && find_configuration(o, secrets, &node, &arena, &d, &c) &&
+        !failed(load(secrets, c.path, &arena, &entities, &d)))
         status = print_setup(o, &entities);
+    cli_configuration_name(&c, &d);
     diag_print(&d, STDERR_FILENO);
     if (d.errors > 0)
         complain("the configuration is not valid");
+    cli_configuration_close(&c);
     cli_secrets_free(secrets);
     arena_clear(&arena);
     arena_clear(&words);

@@ -18,36 +18,46 @@ const struct pg_settings *cli_store_reader(const struct node_config *node)
     return node->has_pg_ro ? &node->pg_ro : &node->pg;
 }
 
-err cli_store_read(const struct node_config *node, const char *suffix, struct store *s,
-                   int64_t *revision, struct store_why *why)
+err cli_store_text(struct store *s, struct buf *out, int64_t *revision, struct store_why *why)
 {
     struct store_document document;
     struct arena arena;
-    struct buf text;
 
     arena_init(&arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
-    buf_init(&text, DOCUMENT_MAX_BYTES);
     err e = document_read(s, &arena, &document, revision, why);
-    if (!failed(e) && (!document_to_yaml(&document, &text) || buf_failed(&text)))
+    if (!failed(e) && (!document_to_yaml(&document, out) || buf_failed(out)))
         e = fail(&store_no_document);
     if (!failed(e) && document.ahead.len > 0)
         log_notice("store_ahead", "a newer version began to change the tables: this one reads on "
                    "what it knows, until 'sallyport migrations finish'",
                    LOG_VIEW("migrations", document.ahead));
+    arena_clear(&arena);
+    return e;
+}
+
+err cli_store_read(const struct node_config *node, const char *suffix, struct store *s,
+                   int64_t *revision, struct store_why *why)
+{
+    struct buf text;
+
+    buf_init(&text, DOCUMENT_MAX_BYTES);
+    err e = cli_store_text(s, &text, revision, why);
     if (!failed(e))
         e = kept_stage(node->declarative_config.data, suffix, buf_view(&text), why);
     buf_clear(&text);
-    arena_clear(&arena);
     return e;
+}
+
+bool cli_store_is_away(err e)
+{
+    return is_fault(e, &store_unreachable) || is_fault(e, &store_lost);
 }
 
 /* Only a database that cannot be reached is overlooked: one that says something else was meant. */
 static bool serve_what_is_there(const struct node_config *node, err e, const struct store_why *why,
                                 struct cli_fetched *out)
 {
-    bool away = is_fault(e, &store_unreachable) || is_fault(e, &store_lost);
-
-    if (!away || access(node->declarative_config.data, F_OK) != 0) {
+    if (!cli_store_is_away(e) || access(node->declarative_config.data, F_OK) != 0) {
         cli_store_complain(e, why);
         return false;
     }

@@ -2,6 +2,7 @@
 #ifndef SALLYPORT_CLI_STORE_LOGIN_H
 #define SALLYPORT_CLI_STORE_LOGIN_H
 
+#include "base/buf.h"
 #include "cli/node.h"
 #include "model/node.h"
 #include "store/store.h"
@@ -21,6 +22,14 @@ err cli_store_connect(const struct node_config *node, const struct pg_settings *
 
 /* By which the configuration is read. */
 const struct pg_settings *cli_store_reader(const struct node_config *node);
+
+/* Reads the configuration, as sallyport.yaml. */
+err cli_store_text(struct store *s, struct buf *out, int64_t *revision,
+                   struct store_why *why) MUST_USE;
+
+/* Of a connection or a read: the database cannot be reached now, which says nothing against what
+ * was read before. */
+bool cli_store_is_away(err e);
 
 /* Reads the configuration into the file with the suffix beside node->declarative_config. */
 err cli_store_read(const struct node_config *node, const char *suffix, struct store *s,

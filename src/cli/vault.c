@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/configuration.h"
 #include "cli/secrets.h"
 #include "gateway/config_host.h"
 
@@ -38,6 +39,7 @@ static bool load_vaults(struct vaults *v, const char *conf_file)
         .environment = environ, .conf_file = conf_file, .host = &config_host_offline};
     struct diagnostics d = {.arena = &v->arena}, ignored = {.arena = &v->arena};
     struct config_host host = config_host_offline;
+    struct cli_configuration c;
     struct entities entities;
 
     err e = node_config_load(&v->arena, &sources, &v->node, &d);
@@ -49,16 +51,19 @@ static bool load_vaults(struct vaults *v, const char *conf_file)
     host.node = &v->node;
     v->items = &v->node.vault_aws;
     v->count = 1;
-    if (v->node.declarative_config.len == 0)
+    if (!cli_configuration_open(&v->node, conf_file, &c)) {
+        fputs("Warning: the vaults of the configuration are not known\n", stderr);
         return true;
-    if (!failed(entities_load(&v->arena, v->node.declarative_config.data, &host, &entities,
-                              &ignored))) {
+    }
+    e = c.path[0] == '\0' ? fail(&config_unreadable)
+                          : entities_load(&v->arena, c.path, &host, &entities, &ignored);
+    if (!failed(e)) {
         v->items = entities.vaults;
         v->count = entities.vault_count;
-    } else {
-        fprintf(stderr, "Warning: %s has mistakes; its vaults are not known\n",
-                v->node.declarative_config.data);
+    } else if (c.path[0] != '\0') {
+        fprintf(stderr, "Warning: %s has mistakes; its vaults are not known\n", c.name);
     }
+    cli_configuration_close(&c);
     return true;
 }
 

@@ -210,6 +210,11 @@ static void on_ready(struct stream *s)
 
 /* ---- Proof ---- */
 
+static struct view user_of(const struct login *l)
+{
+    return l->credential.user.len > 0 ? l->credential.user : l->o.broker->endpoint.user;
+}
+
 static err begin_proof(struct login *l)
 {
     const struct broker *b = l->o.broker;
@@ -226,7 +231,7 @@ static err begin_proof(struct login *l)
     err e = l->o.credential(l->o.arg, b, &password, &l->credential);
     if (!failed(e)) {
         struct pg_login_options options = {
-            .user = l->credential.user.len > 0 ? l->credential.user : b->endpoint.user,
+            .user = user_of(l),
             .database = b->endpoint.database,
             .password = password.len > 0 ? buf_view(&password) : (struct view){NULL, 0},
             .settings = settings,
@@ -245,14 +250,20 @@ static err begin_proof(struct login *l)
     return e;
 }
 
-static void note_refusal(struct login *l)
+/* SQLSTATE class 28: the proof itself. */
+static void note_refusal(struct login *l, err why)
 {
+    const struct endpoint *e = &l->o.broker->endpoint;
     const struct database_error *error = pg_login_error(l->pg);
 
-    if (error == NULL)
-        return;
-    snprintf(l->sqlstate, sizeof l->sqlstate, "%s", error->sqlstate);
-    snprintf(l->detail, sizeof l->detail, "%.*s", VIEW_ARG(error->message));
+    if (error != NULL)
+        snprintf(l->sqlstate, sizeof l->sqlstate, "%s", error->sqlstate);
+    if (error != NULL && strncmp(l->sqlstate, "28", 2) == 0)
+        login_detail_refused(l->detail, e, pg_login_method(l->pg), user_of(l), error->message);
+    else if (error != NULL)
+        snprintf(l->detail, sizeof l->detail, "%.*s", VIEW_ARG(error->message));
+    else if (is_fault(why, &pg_cleartext_refused))
+        login_detail_refused(l->detail, e, "cleartext", user_of(l), (struct view){NULL, 0});
 }
 
 static err continue_proof(struct login *l)
@@ -263,7 +274,7 @@ static err continue_proof(struct login *l)
 
     err e = pg_login_feed(l->pg, buf_view(&backend->in), &consumed, &backend->stream.out, &done);
     if (failed(e)) {
-        note_refusal(l);
+        note_refusal(l, e);
         return e;
     }
     buf_consume(&backend->in, consumed);

@@ -86,3 +86,27 @@ void login_detail_tls(char text[LOGIN_DETAIL_BYTES], const struct endpoint *e,
         break;
     }
 }
+
+static bool is_cleartext(const char *method)
+{
+    return method != NULL && strcmp(method, "cleartext") == 0;
+}
+
+/* RDS asks members of rds_iam for the password in clear, which is where the token goes, and all
+ * others for SCRAM or MD5 ("IAM database authentication" of the RDS user guide). */
+void login_detail_refused(char text[LOGIN_DETAIL_BYTES], const struct endpoint *e,
+                          const char *method, struct view user, struct view said)
+{
+    if (said.len > 0)
+        append(text, "%.*s", VIEW_ARG(said));
+    if (e->iam_auth.enabled && is_cleartext(method))
+        append(text, "the IAM identity needs rds-db:connect for dbuser:.../%.*s, and the token "
+               "this endpoint's own name and region", VIEW_ARG(user));
+    else if (e->iam_auth.enabled)
+        append(text, "the server wants a password and no token: GRANT rds_iam TO the user %.*s",
+               VIEW_ARG(user));
+    else if (is_cleartext(method))
+        append(text, "the server wants the password in clear, as RDS does of members of rds_iam, "
+               "who log in by IAM only: set iam_auth, or REVOKE rds_iam FROM the user %.*s",
+               VIEW_ARG(user));
+}

@@ -1,6 +1,6 @@
 /*
- * What an operator is told of a login that did not come to the proof: where it went, what the
- * system or the certificate said, and what to look at.  For the log, /status and the audit; it
+ * What an operator is told of a login that failed: where it went, what the system, the certificate
+ * or the server said, and what to look at.  For the log, /status and the audit; it
  * names hosts and files, so no caller sees it.
  *
  * Each function appends to the text, after "; " when there is one already, and cuts what does not
@@ -28,5 +28,11 @@ void login_detail_connect(char text[LOGIN_DETAIL_BYTES], const struct endpoint *
 /* What the check of the server's certificate found. */
 void login_detail_tls(char text[LOGIN_DETAIL_BYTES], const struct endpoint *e,
                       const struct ssl_st *session);
+
+/* A proof that was refused: what the server said (absent: nothing), and, where the kind of proof
+ * that it asked for (as pg_login_method; NULL: none) tells, whether the user's membership in
+ * rds_iam and the configuration differ. */
+void login_detail_refused(char text[LOGIN_DETAIL_BYTES], const struct endpoint *e,
+                          const char *method, struct view user, struct view said);
 
 #endif

@@ -260,15 +260,26 @@ static err drive(PGconn *connection, const struct store_login *login, struct sto
 }
 
 /* Why RDS refuses a token it does not say ("Troubleshooting for IAM database authentication" of the
- * RDS user guide). */
+ * RDS user guide).  It asks members of rds_iam for a token, all others for their password. */
 static void add_hint(const struct pg_settings *pg, struct store_why *why)
 {
-    size_t used = strlen(why->text);
+    size_t used = strlen(why->text), left = sizeof why->text - used;
+    bool by_pam = strstr(why->text, "PAM authentication failed") != NULL;
+    bool by_password = strstr(why->text, "password authentication failed") != NULL;
 
-    if (pg->iam_auth && strstr(why->text, "PAM authentication failed") != NULL)
-        snprintf(why->text + used, sizeof why->text - used,
+    if (pg->iam_auth && by_pam)
+        snprintf(why->text + used, left,
                  "; the user must be granted rds_iam, and the IAM identity rds-db:connect for "
                  "dbuser:…/%.*s",
+                 VIEW_ARG(pg->user));
+    else if (pg->iam_auth && by_password)
+        snprintf(why->text + used, left,
+                 "; the server wants a password and no token: GRANT rds_iam TO the user %.*s",
+                 VIEW_ARG(pg->user));
+    else if (by_pam)
+        snprintf(why->text + used, left,
+                 "; as a member of rds_iam the user logs in by IAM only: set pg_iam_auth = on "
+                 "(pg_ro_iam_auth), or REVOKE rds_iam FROM the user %.*s",
                  VIEW_ARG(pg->user));
 }
 
