@@ -11,6 +11,9 @@ enum { HINT_BYTES = 480, SAID_BYTES = 320 };
 
 const struct fault aws_session_refused = {
     "aws_session_refused", "STS refused a session of an assumed role", NULL, 503};
+const struct fault aws_session_signer_refused = {
+    "aws_session_signer_refused",
+    "STS refused the credentials that ask for a session, not the session", NULL, 503};
 const struct fault aws_session_token_refused = {
     "aws_session_token_refused", "the caller's token does not qualify for a session of AWS",
     "the token does not qualify for the AWS role of this service", 403};
@@ -237,20 +240,36 @@ static struct sts_call call_of(const struct aws_session *a, struct sts_tag tags[
     return call;
 }
 
+static bool is_one_of(const char *code, const char *const *codes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(code, codes[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 static err fault_of(const struct aws_session *a, enum sts_failure kind, const char *code)
 {
     static const char *const of_token[] = {"InvalidIdentityToken", "ExpiredTokenException",
                                            "ExpiredToken", "IDPRejectedClaim", "AccessDenied"};
 
+    /* "Common Error Types" of the STS API Reference: who signed is unknown, or no more. */
+    static const char *const of_signer[] = {
+        "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "IncompleteSignature",
+        "InvalidSignatureException", "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException", "RequestExpired", "SignatureDoesNotMatch",
+        "UnrecognizedClientException"};
+
     if (kind == STS_THROTTLED)
         return fail(&aws_session_throttled);
     if (kind == STS_PASSING)
         return fail(&aws_session_unanswered);
-    for (size_t i = 0; is_web_root(a) && i < COUNT_OF(of_token); i++) {
-        if (strcmp(code, of_token[i]) == 0)
-            return fail(&aws_session_token_refused);
-    }
-    return fail(&aws_session_refused);
+    if (is_web_root(a))
+        return fail(is_one_of(code, of_token, COUNT_OF(of_token)) ? &aws_session_token_refused
+                                                                  : &aws_session_refused);
+    return fail(is_one_of(code, of_signer, COUNT_OF(of_signer)) ? &aws_session_signer_refused
+                                                                : &aws_session_refused);
 }
 
 static void refuse(struct aws_sessions *s, struct aws_session *a,

@@ -81,6 +81,7 @@ struct aws_session_request {
 enum aws_ready { AWS_READY, AWS_WAIT, AWS_FAILED };
 
 extern const struct fault aws_session_refused;       /* by STS: what it said is in the detail */
+extern const struct fault aws_session_signer_refused; /* by STS: who asks, whoever for */
 extern const struct fault aws_session_token_refused; /* the caller's token does not qualify: why */
 extern const struct fault aws_session_throttled;     /* STS is asked too much */
 extern const struct fault aws_session_unanswered;    /* STS failed itself (5xx) */

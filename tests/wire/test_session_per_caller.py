@@ -240,6 +240,22 @@ def test_one_callers_denial_is_nobody_elses(bed, sts, shop):
     wait_until(lambda: one.get("/read/1", eve).status == 200, 60, "the session once it is allowed")
 
 
+def test_when_sts_refuses_the_gateway_no_caller_is_denied(bed, sts, shop):
+    one = shop(connections=2)
+    ann, ben = one.mint("alice", sub="ann"), one.mint("alice", sub="ben")
+    assert one.get("/read/1", ann).status == 200
+    known = dict(sts.known)
+    sts.known.clear()
+    refused = one.get("/read/1", ben)
+    assert refused.status == 503 and refused.json["type"].endswith("session_unavailable")
+    failure = next(r for r in one.audit() if r["kind"] == "login_failure")
+    assert failure["reason"] == "aws_session_signer_refused"
+    assert "InvalidClientTokenId" in failure["detail"]
+    assert one.get("/read/1", ann).status == 200
+    sts.known.update(known)
+    wait_until(lambda: one.get("/read/1", ben).status == 200, 60, "the session of ben")
+
+
 def test_names_are_cleaned_but_never_shared(bed, sts, shop):
     one = shop(iam='role_session_name: "{subject}", tags: {team: "{role}", who: "{subject}"}')
     subjects = ["auth0|4", "auth0_4", "auth0/4", "x" * 70, "x" * 71]

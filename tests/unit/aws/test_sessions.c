@@ -303,6 +303,27 @@ static void test_wall_clock_is_set(void **state)
 
 /* ---- Failure ---- */
 
+/* The gateway's own credentials have ended, or are nobody's: no refusal of this session. */
+static void test_a_refusal_of_who_signs_is_told_apart(void **state)
+{
+    static const char *const of_signer[] = {
+        "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "IncompleteSignature",
+        "InvalidSignatureException", "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException", "RequestExpired", "SignatureDoesNotMatch",
+        "UnrecognizedClientException"};
+    S(state);
+    const struct aws_session_request r = sts_bed_request(b, 1, "alice");
+
+    sts_bed_begin(b, 0, 0);
+    for (size_t i = 0; i < COUNT_OF(of_signer); i++) {
+        while (sts_bed_get(b, &r) != AWS_WAIT)
+            sts_bed_run(b, 100);
+        sts_bed_refuse(b, 403, of_signer[i], "The security token is not good");
+        assert_int_equal(sts_bed_get(b, &r), AWS_FAILED);
+        assert_true(is_fault(b->why, &aws_session_signer_refused));
+    }
+}
+
 static void test_a_refusal_is_told_and_rests(void **state)
 {
     S(state);
@@ -511,6 +532,7 @@ int main(void)
         TEST(test_valid_ones_serve_while_refresh_fails),
         TEST(test_wall_clock_is_set),
         TEST(test_a_refusal_is_told_and_rests),
+        TEST(test_a_refusal_of_who_signs_is_told_apart),
         TEST(test_pauses_grow),
         TEST(test_hints),
         TEST(test_passing_failures_are_not_told_at_once),
