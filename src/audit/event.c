@@ -42,6 +42,7 @@ const char *audit_verdict_name(enum role_verdict verdict)
         [ROLE_WRONG_ISSUER] = "wrong_issuer",
         [ROLE_WRONG_SUBJECT] = "wrong_subject",
         [ROLE_WRONG_CLIENT] = "wrong_client",
+        [ROLE_WRONG_CONSUMER] = "wrong_consumer",
         [ROLE_MISSING_GROUP] = "missing_group",
         [ROLE_MISSING_SCOPE] = "missing_scope",
         [ROLE_WRONG_CLAIM] = "wrong_claim",
@@ -91,6 +92,8 @@ void audit_render_principal(struct buf *out, const struct principal *p)
     add_text(out, start, "issuer_name", p->issuer_name);
     add_text(out, start, "subject", p->subject);
     add_text(out, start, "client", p->client);
+    if (p->consumer != NULL)
+        add_text(out, start, "consumer", consumer_name(p->consumer));
     add_text(out, start, "auth_method", p->method);
     add_texts(out, start, "groups", p->groups);
     add_texts(out, start, "scopes", p->scopes);

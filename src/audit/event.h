@@ -57,8 +57,8 @@ extern const size_t audit_field_count;
 /* The schema as the table of docs/AUDIT.md. */
 void audit_fields_markdown(struct buf *out);
 
-/* The caller: issuer, issuer_name, subject, client, auth_method, groups, scopes, token_id, key_id,
- * token_expires. */
+/* The caller: issuer, issuer_name, subject, client, consumer, auth_method, groups, scopes,
+ * token_id, key_id, token_expires. */
 void audit_render_principal(struct buf *out, const struct principal *p);
 
 struct audit_source {

@@ -38,6 +38,8 @@ const struct audit_field audit_fields[] = {
     {"issuer_name", AUDIT_TEXT, CALLER, "The configured issuer's name."},
     {"subject", AUDIT_TEXT, CALLER, "`sub`: who calls."},
     {"client", AUDIT_TEXT, CALLER, "The client the token was issued to."},
+    {"consumer", AUDIT_TEXT, CALLER,
+     "The consumer that the token names: its username, or its custom_id where it has none."},
     {"auth_method", AUDIT_TEXT, CALLER | LOGINS,
      "How the caller was proved (`jwt`), or how the login was (`iam`, `scram-sha-256`, `password`)."},
     {"groups", AUDIT_TEXTS, CALLER, "The token's groups."},

@@ -116,10 +116,11 @@ static void print_row(struct view line, const struct audit_line *record,
                       const struct json_value *json)
 {
     static const char *const shown[] = {
-        "subject", "client",      "method",      "path",        "service",   "route",
-        "role",    "status",      "rows",        "sqlstate",    "reason",    "decision_reason",
-        "source",  "endpoint",    "database_user", "backend_pid", "total_us", "duration_us",
-        "config_file", "applied", "version",     "detail"};
+        "subject", "client",   "consumer",      "method",      "path",     "service",
+        "route",   "role",     "status",        "rows",        "sqlstate", "reason",
+        "decision_reason",     "source",        "endpoint",    "database_user",
+        "backend_pid",         "total_us",      "duration_us", "config_file",
+        "applied", "version",  "detail"};
 
     print_text(view_upto(view_from(line, TIME_AT), 23), 25);
     print_text(record->kind, 14);
@@ -256,6 +257,7 @@ static void tell_caller(const struct json_value *r)
         label("caller");
         print_pair("", r, "subject");
         print_pair(", client ", r, "client");
+        print_pair(", consumer ", r, "consumer");
         print_pair(", groups ", r, "groups");
         print_pair(", scopes ", r, "scopes");
     }

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "cli/node.h"
+#include "gateway/authorize.h"
 #include "identity/key_refresher.h"
 #include "json/json.h"
 #include "net/fetch.h"
@@ -276,6 +277,8 @@ static void print_caller(const struct principal *p)
     print_part("  issuer    ", p->issuer_name);
     print_part("\n  subject   ", p->subject);
     print_part("\n  client    ", p->client);
+    if (p->consumer != NULL)
+        print_part("\n  consumer  ", consumer_name(p->consumer));
     putchar('\n');
     print_list("groups", p->groups);
     print_list("scopes", p->scopes);
@@ -385,6 +388,8 @@ static void add_caller(struct buf *b, const struct principal *p)
     add_text(b, "issuer", p->issuer_name);
     add_text(b, "subject", p->subject);
     add_text(b, "client", p->client);
+    add_text(b, "consumer",
+             p->consumer != NULL ? consumer_name(p->consumer) : (struct view){NULL, 0});
     add_strings(b, "groups", p->groups);
     add_strings(b, "scopes", p->scopes);
     add_key(b, "expires_at");
@@ -477,6 +482,8 @@ static int answer(const struct snapshot *s, struct view token, bool as_json)
         tell_keyless_issuers(s->identity);
         q.refusal = identity_verify(s->identity, &arena, token, time_wall_us() / 1000000,
                                     &q.principal, &q.check);
+        if (!failed(q.refusal) && !snapshot_find_consumer(s, &q.principal))
+            q.refusal = fail(&authorize_no_consumer);
         e = as_json ? print_json(&q) : print_report(&q);
     }
     if (failed(e))

@@ -80,10 +80,10 @@ static void print_change(const struct store_change *c)
     const struct store_entity *e = c->entity != NULL ? c->entity : c->row;
 
     printf("%c %s ", marks[c->change], store_kind_name(c->kind));
-    cli_print_text(e->name);
-    if (c->change == STORE_UPDATE && !view_eq(c->row->name, e->name)) {
+    cli_print_text(e->label);
+    if (c->change == STORE_UPDATE && !view_eq(c->row->label, e->label)) {
         fputs(" (was ", stdout);
-        cli_print_text(c->row->name);
+        cli_print_text(c->row->label);
         putchar(')');
     }
     if (c->change == STORE_UPDATE) {

@@ -107,7 +107,7 @@ static void bear_name(struct decoder *d, const struct record *r, const struct fi
         no_memory(d);
         return;
     }
-    if (strcmp(f->name, "name") != 0)
+    if (strcmp(f->name, r->name_field != NULL ? r->name_field : "name") != 0)
         return;
     struct borne_name *name = ARENA_NEW(d->scratch, struct borne_name);
     if (name == NULL) {
@@ -130,13 +130,20 @@ static void refer(struct decoder *d, const char *kind, struct view name, void *o
     d->references = ref;
 }
 
+static bool is_taken(const struct decoder *d, const char *kind, const char *field,
+                     struct view value)
+{
+    struct view key = arena_printf(d->scratch, "%s %s %.*s", kind, field, VIEW_ARG(value));
+
+    return key.data != NULL && map_get(&d->unique, key) != NULL;
+}
+
+/* Consumers are called by their username or, as many have none, by their id. */
 static bool name_is_borne(const struct decoder *d, const char *kind, struct view name)
 {
-    char text[256];
-
-    int len = snprintf(text, sizeof text, "%s name %.*s", kind, VIEW_ARG(name));
-    return len > 0 && (size_t)len < sizeof text &&
-           map_get(&d->unique, view_of(text, (size_t)len)) != NULL;
+    if (strcmp(kind, "consumer") != 0)
+        return is_taken(d, kind, "name", name);
+    return is_taken(d, kind, "username", name) || is_taken(d, kind, "id", name);
 }
 
 static struct view nearest_name(const struct decoder *d, const char *kind, struct view name)

@@ -9,6 +9,7 @@
 #include "config/reference.h"
 #include "config/resolve.h"
 #include "config/rules.h"
+#include "model/consumers.h"
 
 const struct fault config_invalid = {"config_invalid", "the configuration has mistakes", NULL, 0};
 const struct fault config_awaits_secrets = {
@@ -118,6 +119,39 @@ static int by_priority(const void *left, const void *right)
     return a->meta.line < b->meta.line ? -1 : a->meta.line > b->meta.line;
 }
 
+/* --- consumers --- */
+
+/* The consumers that the roles ask for, by their ids. */
+static void link_role(struct decoder *d, const struct consumer_index *index, struct role *r)
+{
+    struct strings *asked = &r->when.consumers;
+    struct view *ids = ARENA_ARRAY(d->arena, asked->count, struct view);
+
+    if (ids == NULL) {
+        d->out_of_memory = true;
+        return;
+    }
+    for (size_t i = 0; i < asked->count; i++) {
+        const struct consumer *c = consumer_by_reference(index, asked->items[i]);
+        ids[i] = c != NULL ? c->meta.id : VIEW("nobody"); /* reported as a reference */
+    }
+    asked->items = ids;
+}
+
+static void link_consumers(struct decoder *d, struct yaml_file *file)
+{
+    struct consumer_index index;
+
+    consumer_index_init(&index);
+    if (!consumer_index_fill(&index, file->consumers, file->consumer_count))
+        d->out_of_memory = true;
+    for (size_t i = 0; i < file->role_count; i++) {
+        if (file->roles[i].when.consumers.count > 0)
+            link_role(d, &index, &file->roles[i]);
+    }
+    consumer_index_clear(&index);
+}
+
 /* --- vaults and references --- */
 
 static struct view copy(struct decoder *d, struct view v)
@@ -209,11 +243,14 @@ static struct entities link_entities(struct decoder *d, struct yaml_file *file)
 {
     decode_check_references(d);
     link_routes(d, file);
+    link_consumers(d, file);
     if (file->role_count > 0)
         qsort(file->roles, file->role_count, sizeof *file->roles, by_priority);
     return (struct entities){
         .issuers = file->issuers,
         .issuer_count = file->issuer_count,
+        .consumers = file->consumers,
+        .consumer_count = file->consumer_count,
         .services = file->services,
         .service_count = file->service_count,
         .roles = file->roles,

@@ -7,6 +7,7 @@
 
 field_check check_name;      /* of an entity */
 field_check check_uuid;
+field_check check_consumer_name; /* or custom_id */
 field_check check_https_url; /* https, or http to loopback */
 field_check check_schema_name;
 field_check check_role_name; /* of a database role */
@@ -52,6 +53,7 @@ void take_nothing(struct decoder *d, const struct field *f, void *record,
 void finish_vault(struct decoder *d, void *record, const struct yaml_node *mapping);
 void finish_rotation(struct decoder *d, void *record, const struct yaml_node *mapping);
 void finish_issuer(struct decoder *d, void *record, const struct yaml_node *mapping);
+void finish_consumer(struct decoder *d, void *record, const struct yaml_node *mapping);
 void finish_iam_auth(struct decoder *d, void *record, const struct yaml_node *mapping);
 void finish_read(struct decoder *d, void *record, const struct yaml_node *mapping);
 void finish_service(struct decoder *d, void *record, const struct yaml_node *mapping);
@@ -83,6 +85,10 @@ void rules_check_file(struct decoder *d, struct view path, const struct yaml_nod
 /* An entity's id when the file gives none: a UUID of version 8 (RFC 9562 section 5.8) from its
  * kind and name, so that it stays the same as long as these do. */
 struct view rules_derive_id(struct arena *arena, const char *kind, struct view name);
+
+/* Of a consumer, which may have no username. */
+struct view rules_derive_consumer_id(struct arena *arena, struct view username,
+                                     struct view custom_id);
 
 /* Rules over all entities, after all was decoded: who refers to whom. */
 void rules_across(struct decoder *d, const struct entities *e);

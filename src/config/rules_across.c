@@ -129,12 +129,26 @@ static void claim_route(struct decoder *d, struct map *taken, const struct route
     }
 }
 
+/* Who may only come as a consumer, where there is none. */
+static void warn_unknown_consumers(struct decoder *d, const struct entities *e)
+{
+    for (size_t i = 0; i < e->issuer_count && e->consumer_count == 0; i++) {
+        const struct yaml_node at = {.line = e->issuers[i].meta.line};
+        if (e->issuers[i].consumer_claim.data != NULL && !e->issuers[i].consumer_optional)
+            decode_warning(d, &at,
+                           "the tokens of the issuer '%.*s' must name a consumer, and there is "
+                           "none: all are refused",
+                           VIEW_ARG(e->issuers[i].name));
+    }
+}
+
 void rules_across(struct decoder *d, const struct entities *e)
 {
     struct map taken;
 
     map_init(&taken);
     check_allows(d, e);
+    warn_unknown_consumers(d, e);
     for (size_t i = 0; i < e->service_count; i++) {
         for (size_t k = 0; k < e->services[i].route_count; k++) {
             claim_route(d, &taken, &e->services[i].routes[k]);

@@ -1,4 +1,5 @@
 /* Rules of issuers and roles; and how an entity without an id gets one. */
+#include "base/attr.h"
 #include "config/rules.h"
 
 bool rules_written(const struct yaml_node *mapping, const char *field)
@@ -7,6 +8,19 @@ bool rules_written(const struct yaml_node *mapping, const char *field)
     return node != NULL && !yaml_is_null(node);
 }
 
+static void check_consumer_fields(struct decoder *d, const struct issuer *i,
+                                  const struct yaml_node *mapping)
+{
+    static const char *const more[] = {"consumer_by", "consumer_optional"};
+
+    if (i->consumer_by.count == 0)
+        decode_error(d, rules_node(mapping, "consumer_by"), "'consumer_by' must not be empty");
+    for (size_t n = 0; n < COUNT_OF(more) && i->consumer_claim.data == NULL; n++) {
+        if (rules_written(mapping, more[n]))
+            decode_error(d, rules_node(mapping, more[n]),
+                         "'%s' means nothing without 'consumer_claim'", more[n]);
+    }
+}
 
 void finish_issuer(struct decoder *d, void *record, const struct yaml_node *mapping)
 {
@@ -28,8 +42,27 @@ void finish_issuer(struct decoder *d, void *record, const struct yaml_node *mapp
         rules_check_file(d, i->ca_file, rules_node(mapping, "ca_file"));
     if (i->algorithms.count == 0)
         decode_error(d, rules_node(mapping, "algorithms"), "'algorithms' must not be empty");
+    check_consumer_fields(d, i, mapping);
     if (i->meta.id.len == 0)
         i->meta.id = rules_derive_id(d->arena, "issuer", i->name);
+}
+
+/* Kong wants one of the two (kong/db/schema/entities/consumers.lua). */
+void finish_consumer(struct decoder *d, void *record, const struct yaml_node *mapping)
+{
+    struct consumer *c = record;
+
+    if (!rules_written(mapping, "username") && !rules_written(mapping, "custom_id"))
+        decode_error(d, mapping, "consumer has neither 'username' nor 'custom_id'");
+    if (c->meta.id.len == 0)
+        c->meta.id = rules_derive_consumer_id(d->arena, c->username, c->custom_id);
+}
+
+struct view rules_derive_consumer_id(struct arena *arena, struct view username,
+                                     struct view custom_id)
+{
+    return username.len > 0 ? rules_derive_id(arena, "consumer", username)
+                            : rules_derive_id(arena, "consumer custom_id", custom_id);
 }
 
 void finish_allow(struct decoder *d, void *record, const struct yaml_node *mapping)
@@ -44,7 +77,8 @@ void finish_allow(struct decoder *d, void *record, const struct yaml_node *mappi
 static bool asks_nothing(const struct condition *c)
 {
     return c->issuer.count == 0 && c->subject.count == 0 && c->client.count == 0 &&
-           c->groups.count == 0 && c->scopes.count == 0 && c->claim_count == 0;
+           c->consumers.count == 0 && c->groups.count == 0 && c->scopes.count == 0 &&
+           c->claim_count == 0;
 }
 
 /* A list that was written but holds nothing would ask nothing, where its writer meant something. */

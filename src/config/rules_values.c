@@ -53,6 +53,12 @@ const char *check_uuid(struct view v)
     return NULL;
 }
 
+/* As long as a claim may be, and within what PostgreSQL can index. */
+const char *check_consumer_name(struct view v)
+{
+    return v.len > 255 ? "must be at most 255 bytes long" : check_no_control(v);
+}
+
 static struct view host_of_url(struct view rest)
 {
     size_t end = 0;

@@ -96,6 +96,7 @@ struct record {
     const struct field *fields;
     size_t field_count;
     const char *value_field;  /* FIELD_MAP: the field that a plain value (or list) stands for */
+    const char *name_field;   /* what others refer to it by; NULL: "name" */
     const char *const *kong;  /* Kong's fields that this version does not have; NULL-terminated */
     /* Checks and derives what spans several fields.  NULL: nothing to do. */
     void (*finish)(struct decoder *d, void *record, const struct yaml_node *mapping);
@@ -104,6 +105,7 @@ struct record {
 
 extern const struct record schema_file;    /* sallyport.yaml's top level */
 extern const struct record schema_issuer;
+extern const struct record schema_consumer;
 extern const struct record schema_service;
 extern const struct record schema_route;
 extern const struct record schema_role;
@@ -116,6 +118,8 @@ struct yaml_file {
     struct view format_version;
     struct issuer *issuers;
     size_t issuer_count;
+    struct consumer *consumers;
+    size_t consumer_count;
     struct service *services;
     size_t service_count;
     struct route *routes; /* that name their service, instead of standing in it */

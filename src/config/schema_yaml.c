@@ -31,6 +31,8 @@ static const char *const algorithm_words[] = {"RS256", "RS384", "RS512", "PS256"
                                               "ES256", "ES384", "ES512", "EdDSA", NULL};
 static const char *const token_use_words[] = {"access", "id", NULL};
 
+static const char *const consumer_by_words[] = {"id", "username", "custom_id", NULL};
+
 static const struct field issuer_fields[] = {
     {.name = "name", .type = FIELD_STRING, AT(issuer, name), .check = check_name,
      .flags = FIELD_REQUIRED | FIELD_UNIQUE, .doc = "The name that roles call the issuer by."},
@@ -66,6 +68,15 @@ static const struct field issuer_fields[] = {
     {.name = "max_token_age_s", .type = FIELD_INTEGER, AT(issuer, max_token_age_s), .unit = UNIT_S,
      .fallback = "0", .max = 31536000,
      .doc = "How long after its iat a token is taken at most; 0: as long as its exp says."},
+    {.name = "consumer_claim", .type = FIELD_STRING, AT(issuer, consumer_claim),
+     .check = check_no_control,
+     .doc = "The claim that names the caller's consumer; by default tokens name none."},
+    {.name = "consumer_by", .type = FIELD_STRINGS, AT(issuer, consumer_by),
+     .words = consumer_by_words, .fallback = "username,custom_id",
+     .doc = "Which fields of a consumer its value may be, tried in this order."},
+    {.name = "consumer_optional", .type = FIELD_BOOLEAN, AT(issuer, consumer_optional),
+     .fallback = "false",
+     .doc = "Whether a token that names no consumer is taken; otherwise it is refused with 403."},
     META_FIELDS(issuer),
 };
 
@@ -74,6 +85,28 @@ const struct record schema_issuer = {
     .line_offset = offsetof(struct issuer, meta.line), RECORD_FIELDS(issuer_fields),
     .finish = finish_issuer,
     .doc = "Who signs the tokens that callers bear: an OpenID Connect provider."};
+
+/* --- consumer --- */
+
+static const struct field consumer_fields[] = {
+    {.name = "username", .type = FIELD_STRING, AT(consumer, username),
+     .check = check_consumer_name, .flags = FIELD_UNIQUE,
+     .doc = "The name that roles call it by; this or custom_id is needed."},
+    {.name = "custom_id", .type = FIELD_STRING, AT(consumer, custom_id),
+     .check = check_consumer_name, .flags = FIELD_UNIQUE,
+     .doc = "What another system calls it, as an identity provider."},
+    META_FIELDS(consumer),
+};
+
+static const char *const kong_consumer[] = {
+    "acls", "basicauth_credentials", "groups", "hmacauth_credentials", "jwt_secrets",
+    "keyauth_credentials", "mtls_auth_credentials", "oauth2_credentials", "plugins", NULL};
+
+const struct record schema_consumer = {
+    .kind = "consumer", .size = sizeof(struct consumer),
+    .line_offset = offsetof(struct consumer, meta.line), RECORD_FIELDS(consumer_fields),
+    .kong = kong_consumer, .finish = finish_consumer, .name_field = "username",
+    .doc = "A known API client, whom the tokens of an issuer with a consumer_claim name."};
 
 /* --- route, statement, parameter --- */
 
@@ -381,6 +414,8 @@ static const struct field condition_fields[] = {
      .doc = "Values of sub."},
     {.name = "client", .type = FIELD_STRINGS, AT(condition, client), .check = check_no_control,
      .doc = "Client ids."},
+    {.name = "consumers", .type = FIELD_STRINGS, AT(condition, consumers),
+     .refers_to = "consumer", .doc = "Usernames, or ids, of consumers."},
     {.name = "groups", .type = FIELD_STRINGS, AT(condition, groups), .check = check_no_control,
      .doc = "Groups of which the caller must be in one."},
     {.name = "scopes", .type = FIELD_STRINGS, AT(condition, scopes), .check = check_no_control,
@@ -494,6 +529,8 @@ static const struct field file_fields[] = {
      .doc = "Where references to secrets are looked up."},
     {.name = "issuers", .type = FIELD_LIST, COUNTED(yaml_file, issuers, issuer_count),
      .record = &schema_issuer, .doc = "Who signs the tokens that callers bear."},
+    {.name = "consumers", .type = FIELD_LIST, COUNTED(yaml_file, consumers, consumer_count),
+     .record = &schema_consumer, .doc = "The known clients, whom roles may name."},
     {.name = "services", .type = FIELD_LIST, COUNTED(yaml_file, services, service_count),
      .record = &schema_service, .doc = "The databases, with their routes."},
     {.name = "routes", .type = FIELD_LIST, COUNTED(yaml_file, routes, route_count),
@@ -504,7 +541,7 @@ static const struct field file_fields[] = {
 
 static const char *const kong_file[] = {
     "_info", "_transform", "_workspace", "_konnect", "_plugin_configs", "acls",
-    "basicauth_credentials", "ca_certificates", "certificates", "consumer_groups", "consumers",
+    "basicauth_credentials", "ca_certificates", "certificates", "consumer_groups",
     "filter_chains", "hmacauth_credentials", "jwt_secrets", "key_sets", "keyauth_credentials",
     "keys", "licenses", "oauth2_credentials", "partials", "plugins", "snis", "targets", "upstreams",
     NULL};

@@ -13,6 +13,9 @@ const struct fault authorize_no_token = {"no_token", "the request has no Authori
 const struct fault authorize_malformed = {"authorization_malformed",
                                           "Authorization is not one Bearer token",
                                           "Authorization must be one Bearer token", 401};
+const struct fault authorize_no_consumer = {"no_consumer",
+                                           "the token names no consumer, and its issuer wants one",
+                                           "your token names no known client", 403};
 const struct fault authorize_role_twice = {"role_twice", "Sallyport-Role was given more than once",
                                            "Sallyport-Role may be given once", 400};
 const struct fault authorize_no_route = {"no_route", "no route that this caller may see",
@@ -95,6 +98,7 @@ struct view trace_id_of(struct view traceparent, struct view amzn_trace_id)
 /* ---- The caches of one caller ---- */
 
 struct caller_cache {
+    bool lacks_consumer;
     struct view principal;
     struct map decisions; /* by the route's address */
 };
@@ -112,7 +116,7 @@ static struct view copy_buf(struct arena *arena, struct buf *b)
     return text;
 }
 
-static struct caller_cache *cache_of(struct known_caller *caller)
+static struct caller_cache *cache_of(const struct snapshot *s, struct known_caller *caller)
 {
     struct caller_cache *cache = caller->user;
     struct buf b;
@@ -123,6 +127,7 @@ static struct caller_cache *cache_of(struct known_caller *caller)
     if (cache == NULL)
         return NULL;
     map_init(&cache->decisions);
+    cache->lacks_consumer = !snapshot_find_consumer(s, &caller->principal);
     buf_init(&b, FRAGMENT_MAX_BYTES);
     audit_render_principal(&b, &caller->principal);
     cache->principal = copy_buf(&caller->arena, &b);
@@ -133,9 +138,18 @@ static struct caller_cache *cache_of(struct known_caller *caller)
     return cache;
 }
 
-struct view caller_fragment(struct known_caller *caller)
+err authorize_caller(const struct snapshot *s, struct known_caller *caller)
 {
-    struct caller_cache *cache = cache_of(caller);
+    const struct caller_cache *cache = cache_of(s, caller);
+
+    if (cache == NULL)
+        return fail(&fault_out_of_memory);
+    return cache->lacks_consumer ? fail(&authorize_no_consumer) : OK;
+}
+
+struct view caller_fragment(const struct known_caller *caller)
+{
+    const struct caller_cache *cache = caller->user;
 
     return cache != NULL ? cache->principal : VIEW("");
 }
@@ -243,7 +257,7 @@ err authorize_call(struct arena *arena, const struct snapshot *s, struct known_c
                    const struct compiled_route *r, struct view method, struct view named_role,
                    const struct cached_decision **out)
 {
-    struct caller_cache *cache = cache_of(caller);
+    struct caller_cache *cache = cache_of(s, caller);
     if (cache == NULL)
         return fail(&fault_out_of_memory);
     bool keep = cache->decisions.count < DECISIONS_MAX && cacheable(r, method, named_role);

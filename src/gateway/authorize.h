@@ -19,6 +19,7 @@
 
 extern const struct fault authorize_no_token;       /* 401: no Authorization header */
 extern const struct fault authorize_malformed;      /* 401: not one "Bearer TOKEN" */
+extern const struct fault authorize_no_consumer;    /* 403 */
 extern const struct fault authorize_role_twice;     /* 400: Sallyport-Role more than once */
 extern const struct fault authorize_no_route;       /* 404 */
 extern const struct fault authorize_no_method;      /* 405 */
@@ -47,13 +48,17 @@ err bearer_token(struct view authorization, bool twice, struct view *token) MUST
  * {NULL, 0} when neither is well-formed.  A view of its input. */
 struct view trace_id_of(struct view traceparent, struct view amzn_trace_id);
 
+/* Of a verified token, first of all: finds its consumer.  Its principal is known to the others only
+ * after that. */
+err authorize_caller(const struct snapshot *s, struct known_caller *caller) MUST_USE;
+
 /* *out lives as long as the caller, or, when a role was named, as the arena. */
 err authorize_call(struct arena *arena, const struct snapshot *s, struct known_caller *caller,
                    const struct compiled_route *route, struct view method,
                    struct view named_role, const struct cached_decision **out) MUST_USE;
 
 /* The principal's part of every audit record of this token. */
-struct view caller_fragment(struct known_caller *caller);
+struct view caller_fragment(const struct known_caller *caller);
 
 /* Those of the allowed methods of a path whose route the caller may see: "GET, POST"; empty: none. */
 struct view visible_methods(struct arena *arena, const struct snapshot *s,

@@ -153,7 +153,10 @@ static bool identify(struct call *call)
     if (!failed(e))
         e = token_cache_identify(call->worker->tokens, call->snapshot->identity, token,
                                  call->worker->wall_s, &call->arena, &call->caller, &check);
-    return failed(e) ? refuse_identity(call, e, &check) : true;
+    if (failed(e))
+        return refuse_identity(call, e, &check);
+    e = authorize_caller(call->snapshot, call->caller);
+    return failed(e) ? deny_fault(call, e) : true;
 }
 
 /* ---- Authorize and admit ---- */

@@ -366,6 +366,8 @@ static err compile(struct compiler *c)
     struct snapshot *s = c->s;
     struct entities *all = &s->entities;
 
+    if (!consumer_index_fill(&s->consumers, all->consumers, all->consumer_count))
+        return fail(&fault_out_of_memory);
     TRY(router_build(&s->arena, all, c->file, c->d, &s->router));
     s->services = ARENA_ARRAY(&s->arena, all->service_count + 1, struct compiled_service);
     if (s->services == NULL)
@@ -425,6 +427,7 @@ err snapshot_build(const char *path, const struct snapshot_makers *makers, struc
         return fail(&fault_out_of_memory);
     atomic_init(&s->references, 1);
     arena_init(&s->arena, BLOCK_BYTES, MAX_BYTES);
+    consumer_index_init(&s->consumers);
     struct compiler c = {.s = s, .makers = makers, .d = d, .file = view_str(path)};
     struct diagnostic *before = d->last;
     const struct config_host *host = makers->host != NULL ? makers->host : &config_host_offline;
@@ -443,6 +446,19 @@ err snapshot_build(const char *path, const struct snapshot_makers *makers, struc
     return OK;
 }
 
+bool snapshot_find_consumer(const struct snapshot *s, struct principal *p)
+{
+    const struct entities *all = &s->entities;
+    size_t i = 0;
+
+    while (i < all->issuer_count && !view_eq(all->issuers[i].name, p->issuer_name))
+        i++;
+    if (i == all->issuer_count || all->issuers[i].consumer_claim.data == NULL)
+        return true;
+    p->consumer = consumer_by_claim(&s->consumers, &all->issuers[i], p->consumer_claim);
+    return p->consumer != NULL || all->issuers[i].consumer_optional;
+}
+
 struct snapshot *snapshot_acquire(struct snapshot *s)
 {
     atomic_fetch_add(&s->references, 1);
@@ -458,6 +474,7 @@ void snapshot_release(struct snapshot *s)
         broker_release_reference(s->services[i].read);
     }
     identity_release(s->identity);
+    consumer_index_clear(&s->consumers);
     arena_clear(&s->arena);
     free(s);
 }

@@ -17,6 +17,7 @@
 #include "gateway/parameters.h"
 #include "gateway/router.h"
 #include "identity/identity.h"
+#include "model/consumers.h"
 #include "model/entities.h"
 #include "sql_pg/sql_analysis.h"
 #include "sql_pg/sql_named.h"
@@ -62,6 +63,7 @@ struct snapshot {
     atomic_int references;
     struct arena arena;
     struct entities entities;
+    struct consumer_index consumers;
     const struct router *router;
     struct compiled_service *services;
     size_t route_count;
@@ -93,6 +95,10 @@ void snapshot_release(struct snapshot *s);
 
 /* The compiled form of a route of this snapshot. */
 const struct compiled_route *snapshot_route(const struct snapshot *s, const struct route *route);
+
+/* The consumer whom the verified token names, into p->consumer.  False: it names none, and its
+ * issuer wants one. */
+bool snapshot_find_consumer(const struct snapshot *s, struct principal *p) MUST_USE;
 
 /* The statement as the role may run it now. */
 const struct db_statement *snapshot_statement(const struct compiled_route *r,

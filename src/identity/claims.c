@@ -182,6 +182,20 @@ err claims_client(const struct issuer *issuer, const struct json_value *payload,
     return OK;
 }
 
+err claims_consumer(const struct issuer *issuer, const struct json_value *payload, struct view *out)
+{
+    const struct json_value *value = issuer->consumer_claim.data != NULL
+                                         ? claims_find(payload, issuer->consumer_claim)
+                                         : NULL;
+
+    *out = (struct view){NULL, 0};
+    if (value == NULL || value->type == JSON_NULL)
+        return OK;
+    if (value->type == JSON_NUMBER || (value->type == JSON_STRING && is_plain_name(value->text)))
+        *out = value->text;
+    return out->data != NULL ? OK : fail(&identity_claim_malformed);
+}
+
 err claims_subject(const struct json_value *payload, struct view *out)
 {
     const struct json_value *value = json_get(payload, "sub");

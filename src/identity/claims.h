@@ -31,6 +31,10 @@ err claims_groups(struct arena *arena, const struct issuer *issuer,
 err claims_client(const struct issuer *issuer, const struct json_value *payload,
                   struct view *out) MUST_USE;
 
+/* What the issuer's consumer_claim holds: a string, or a number as written; {NULL, 0} without. */
+err claims_consumer(const struct issuer *issuer, const struct json_value *payload,
+                    struct view *out) MUST_USE;
+
 /* sub: there, bounded, without control characters. */
 err claims_subject(const struct json_value *payload, struct view *out) MUST_USE;
 

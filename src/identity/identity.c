@@ -35,8 +35,10 @@ static bool copy_issuer(struct arena *arena, const struct issuer *from, struct i
     struct view *const texts[] = {
         &to->name,         &to->issuer,       &to->jwks_uri,     &to->jwks_file,
         &to->ca_file,      &to->groups_claim, &to->scopes_claim, &to->client_claim,
+        &to->consumer_claim,
     };
-    struct strings *const lists[] = {&to->audience, &to->clients, &to->algorithms, &to->token_use};
+    struct strings *const lists[] = {&to->audience, &to->clients, &to->algorithms, &to->token_use,
+                                     &to->consumer_by};
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         if (!copy_view(arena, texts[i]))
             return false;

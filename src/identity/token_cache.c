@@ -127,6 +127,7 @@ static bool copy_principal(struct arena *a, const struct principal *from, struct
            copy_view(a, from->issuer, &to->issuer) && copy_view(a, from->subject, &to->subject) &&
            copy_view(a, from->client, &to->client) && copy_view(a, from->token_id, &to->token_id) &&
            copy_view(a, from->key_id, &to->key_id) &&
+           copy_view(a, from->consumer_claim, &to->consumer_claim) &&
            copy_strings(a, from->groups, &to->groups) && copy_strings(a, from->scopes, &to->scopes);
 }
 

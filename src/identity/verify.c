@@ -306,6 +306,10 @@ static err fill_principal(struct verification *v)
     TRY(step(v, "scopes", e, nothing, list_text(v, p->scopes)));
     e = claims_groups(v->arena, config, payload, &p->groups);
     TRY(step(v, "groups", e, nothing, list_text(v, p->groups)));
+    if (config->consumer_claim.data != NULL) {
+        e = claims_consumer(config, payload, &p->consumer_claim);
+        TRY(step(v, "consumer", e, nothing, p->consumer_claim));
+    }
     TRY(claims_all(v->arena, payload, &p->claims, &p->claim_count));
     p->issuer_name = arena_copy(v->arena, config->name);
     if (p->issuer_name.data == NULL)

@@ -1,5 +1,5 @@
 /*
- * What sallyport.yaml says, as plain structs: issuers, services with their routes, roles.
+ * What sallyport.yaml says, as plain structs: issuers, consumers, services with their routes, roles.
  *
  * Filled by `config` from the schema, which also holds the defaults, and never changed after.
  * Every view and array lives as long as the arena of the entities.  An absent text is {NULL, 0}.
@@ -43,7 +43,23 @@ struct issuer {
     int64_t leeway_s;               /* clock skew for exp, nbf, iat */
     int64_t jwks_refresh_s;         /* how often the keys are fetched anew */
     int64_t max_token_age_s;        /* 0: no limit beyond exp */
+    struct view consumer_claim;     /* absent: this issuer's tokens name no consumer */
+    struct strings consumer_by;     /* in which fields of a consumer its value is looked for */
+    bool consumer_optional;         /* a token that names none is taken all the same */
 };
+
+/* Kong's entity of the same name: a known API client, which tokens name by a claim. */
+struct consumer {
+    struct meta meta;
+    struct view username;  /* this or custom_id may be absent */
+    struct view custom_id;
+};
+
+/* How messages and the audit call it. */
+static inline struct view consumer_name(const struct consumer *c)
+{
+    return c->username.data != NULL ? c->username : c->custom_id;
+}
 
 enum parameter_source { SOURCE_PATH, SOURCE_QUERY, SOURCE_BODY, SOURCE_CLAIM, SOURCE_HEADER };
 
@@ -185,6 +201,7 @@ struct condition {
     struct strings issuer; /* configured issuers' names */
     struct strings subject;
     struct strings client;
+    struct strings consumers; /* as written: usernames or ids; config makes ids of them */
     struct strings groups;
     struct strings scopes;
     const struct claim_condition *claims;
@@ -239,6 +256,8 @@ struct vault {
 struct entities {
     const struct issuer *issuers;
     size_t issuer_count;
+    const struct consumer *consumers;
+    size_t consumer_count;
     const struct service *services;
     size_t service_count;
     const struct role *roles; /* by priority, highest first; ties in the file's order */

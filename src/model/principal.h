@@ -32,6 +32,8 @@ struct claim {
     struct view json; /* the value as JSON */
 };
 
+struct consumer;
+
 struct principal {
     struct view issuer_name; /* the configured issuer's name */
     struct view issuer;      /* the token's iss */
@@ -40,6 +42,8 @@ struct principal {
     struct view method;      /* how it was proved: "jwt" */
     struct view token_id;    /* jti; may be absent */
     struct view key_id;      /* kid of the key that verified the token; may be absent */
+    struct view consumer_claim; /* what the issuer's consumer_claim holds; absent: no such claim */
+    const struct consumer *consumer; /* found by it in the configuration; NULL: none */
     struct strings groups;
     struct strings scopes;
     const struct claim *claims;

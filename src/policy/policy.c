@@ -25,6 +25,12 @@ static bool claim_holds(const struct claim_condition *condition, const struct pr
     return strings_have(condition->values, claim->text);
 }
 
+/* Absent for a caller who is no consumer. */
+static struct view consumer_id(const struct principal *principal)
+{
+    return principal->consumer != NULL ? principal->consumer->meta.id : (struct view){NULL, 0};
+}
+
 /* ROLE_CHOSEN when the condition holds, else the first reason why not. */
 static enum role_verdict condition_verdict(const struct condition *when,
                                            const struct principal *principal)
@@ -35,6 +41,8 @@ static enum role_verdict condition_verdict(const struct condition *when,
         return ROLE_WRONG_SUBJECT;
     if (!empty_or_has(when->client, principal->client))
         return ROLE_WRONG_CLIENT;
+    if (!empty_or_has(when->consumers, consumer_id(principal)))
+        return ROLE_WRONG_CONSUMER;
     if (!empty_or_shares(when->groups, principal->groups))
         return ROLE_MISSING_GROUP;
     if (!empty_or_shares(when->scopes, principal->scopes))
@@ -145,6 +153,7 @@ static const struct {
     [ROLE_WRONG_ISSUER] = {"wrong_issuer", "the token is of another issuer"},
     [ROLE_WRONG_SUBJECT] = {"wrong_subject", "the role is for other subjects"},
     [ROLE_WRONG_CLIENT] = {"wrong_client", "the role is for other clients"},
+    [ROLE_WRONG_CONSUMER] = {"wrong_consumer", "the role is for other consumers"},
     [ROLE_MISSING_GROUP] = {"missing_group", "the caller is in none of the role's groups"},
     [ROLE_MISSING_SCOPE] = {"missing_scope", "the token has none of the role's scopes"},
     [ROLE_WRONG_CLAIM] = {"wrong_claim", "a claim is missing or has another value"},

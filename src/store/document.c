@@ -2,6 +2,7 @@
 #include "store/document.h"
 
 #include "base/log.h"
+#include "config/rules.h"
 #include "config/schema.h"
 #include "config/value.h"
 #include "config/yaml.h"
@@ -9,15 +10,40 @@
 
 static const struct record *const records[STORE_KINDS] = {
     [STORE_VAULT] = &schema_vault, [STORE_ISSUER] = &schema_issuer,
-    [STORE_SERVICE] = &schema_service, [STORE_ROUTE] = &schema_route,
-    [STORE_ROLE] = &schema_role};
+    [STORE_CONSUMER] = &schema_consumer, [STORE_SERVICE] = &schema_service,
+    [STORE_ROUTE] = &schema_route, [STORE_ROLE] = &schema_role};
 static const char *const lists[STORE_KINDS] = {
-    [STORE_VAULT] = "vaults", [STORE_ISSUER] = "issuers", [STORE_SERVICE] = "services",
-    [STORE_ROUTE] = "routes", [STORE_ROLE] = "roles"};
+    [STORE_VAULT] = "vaults", [STORE_ISSUER] = "issuers", [STORE_CONSUMER] = "consumers",
+    [STORE_SERVICE] = "services", [STORE_ROUTE] = "routes", [STORE_ROLE] = "roles"};
 
 const char *store_kind_name(enum store_kind kind)
 {
     return records[kind]->kind;
+}
+
+const char *store_name_field(enum store_kind kind)
+{
+    static const char *const fields[STORE_KINDS] = {[STORE_VAULT] = "prefix",
+                                                    [STORE_CONSUMER] = "username"};
+    return fields[kind] != NULL ? fields[kind] : "name";
+}
+
+bool store_entity_name(struct arena *arena, enum store_kind kind, struct store_entity *e)
+{
+    e->key = e->label = e->name;
+    if (kind == STORE_CONSUMER && e->name.data == NULL) {
+        /* Another's username may be the same text; none has a control character. */
+        e->label = e->other;
+        e->key = arena_printf(arena, "\1%.*s", VIEW_ARG(e->other));
+    }
+    return e->key.data != NULL;
+}
+
+struct view store_entity_derive_id(struct arena *arena, enum store_kind kind,
+                                   const struct store_entity *e)
+{
+    return kind == STORE_CONSUMER ? rules_derive_consumer_id(arena, e->name, e->other)
+                                  : rules_derive_id(arena, store_kind_name(kind), e->key);
 }
 
 struct taker {
@@ -205,7 +231,7 @@ static bool stands_apart(enum store_kind kind, struct view key)
         if (view_is(key, columns[i]))
             return true;
     }
-    if (view_is(key, kind == STORE_VAULT ? "prefix" : "name"))
+    if (view_is(key, store_name_field(kind)))
         return true;
     return (kind == STORE_SERVICE && view_is(key, "routes")) ||
            (kind == STORE_ROUTE && view_is(key, "service"));
@@ -239,13 +265,16 @@ static void take_entity(struct taker *t, enum store_kind kind, struct view servi
 
     *e = (struct store_entity){
         .id = text_of(t, yaml_member(mapping, "id")),
-        .name = text_of(t, yaml_member(mapping, kind == STORE_VAULT ? "prefix" : "name")),
+        .name = text_of(t, yaml_member(mapping, store_name_field(kind))),
         .service = service,
         .created_at = time_of(yaml_member(mapping, "created_at")),
         .updated_at = time_of(yaml_member(mapping, "updated_at")),
     };
     if (kind == STORE_ROUTE && owner != NULL)
         e->service = text_of(t, owner->kind == NODE_MAPPING ? yaml_member(owner, "name") : owner);
+    if (kind == STORE_CONSUMER)
+        e->other = text_of(t, yaml_member(mapping, "custom_id"));
+    t->no_memory = !store_entity_name(t->arena, kind, e) || t->no_memory;
     take_tags(t, e, yaml_member(mapping, "tags"));
     take_definition(t, kind, e, mapping);
 }

@@ -19,6 +19,7 @@
 enum store_kind {
     STORE_VAULT,
     STORE_ISSUER,
+    STORE_CONSUMER,
     STORE_SERVICE,
     STORE_ROUTE,
     STORE_ROLE,
@@ -27,10 +28,15 @@ enum store_kind {
 
 /* "vault", "issuer", …: as the schema's records are called. */
 const char *store_kind_name(enum store_kind kind);
+/* The field that holds the name: "name", of a vault "prefix", of a consumer "username". */
+const char *store_name_field(enum store_kind kind);
 
 struct store_entity {
     struct view id;      /* absent: the file gives none */
-    struct view name;    /* of a vault its prefix */
+    struct view name;    /* in the field store_name_field; a consumer may have none */
+    struct view other;   /* of a consumer its custom_id */
+    struct view key;     /* what tells it from others of its kind: the name, mostly */
+    struct view label;   /* what people read */
     struct view service; /* of a route: its service's name */
     struct strings tags;
     bool has_tags;       /* written, perhaps as an empty list */
@@ -44,6 +50,13 @@ struct store_document {
     size_t counts[STORE_KINDS];
     struct view ahead; /* read: pending migrations that this program does not know; else absent */
 };
+
+/* Fills in key and label.  False: no memory. */
+bool store_entity_name(struct arena *arena, enum store_kind kind,
+                       struct store_entity *e) MUST_USE;
+/* The id of one that the file gives none, as a node gives it that serves the file. */
+struct view store_entity_derive_id(struct arena *arena, enum store_kind kind,
+                                   const struct store_entity *e);
 
 enum { DOCUMENT_MAX_BYTES = 256 << 20 };
 

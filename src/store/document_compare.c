@@ -1,7 +1,6 @@
 /* What tells one document from another. */
 #include "base/log.h"
 #include "base/map.h"
-#include "config/rules.h"
 #include "json/json.h"
 #include "store/document.h"
 
@@ -11,7 +10,7 @@ struct comparer {
     struct arena *arena; /* what stays */
     struct arena scratch; /* of two definitions */
     struct map by_id;
-    struct map by_name; /* of the kind at hand, in `from` */
+    struct map by_key; /* of the kind at hand, in `from` */
     struct map kept;    /* rows of `from` that stay, by id */
     struct store_changes *out;
     size_t room;
@@ -99,7 +98,7 @@ static struct view differences(struct comparer *c, enum store_kind kind,
 
     buf_init(&fields, FIELDS_MAX_BYTES);
     if (!view_eq(from->name, to->name))
-        add_field(&fields, kind == STORE_VAULT ? VIEW("prefix") : VIEW("name"));
+        add_field(&fields, view_str(store_name_field(kind)));
     if (kind == STORE_ROUTE && !view_eq(from->service, to->service))
         add_field(&fields, VIEW("service"));
     differ_in_definition(c, from, to, &fields);
@@ -135,12 +134,11 @@ static bool put(struct map *map, struct view key, const struct store_entity *e)
 static void compare_one(struct comparer *c, enum store_kind kind, const struct store_entity *to)
 {
     const struct store_entity *from =
-        to->id.len > 0 ? map_get(&c->by_id, to->id) : map_get(&c->by_name, to->name);
+        to->id.len > 0 ? map_get(&c->by_id, to->id) : map_get(&c->by_key, to->key);
 
     if (from == NULL) {
-        struct view id = to->id.len > 0
-                             ? to->id
-                             : rules_derive_id(c->arena, store_kind_name(kind), to->name);
+        struct view id =
+            to->id.len > 0 ? to->id : store_entity_derive_id(c->arena, kind, to);
         c->no_memory = c->no_memory || id.data == NULL;
         add_change(c, (struct store_change){STORE_CREATE, kind, to, .id = id});
         return;
@@ -166,7 +164,7 @@ static bool same_order(const struct comparer *c, const struct store_document *fr
     for (size_t i = 0; i < to->counts[STORE_ROLE]; i++) {
         const struct store_entity *t = &to->entities[STORE_ROLE][i];
         const struct store_entity *f =
-            t->id.len > 0 ? map_get(&c->by_id, t->id) : map_get(&c->by_name, t->name);
+            t->id.len > 0 ? map_get(&c->by_id, t->id) : map_get(&c->by_key, t->key);
         if (f == NULL)
             continue;
         size_t place = (size_t)(f - from->entities[STORE_ROLE]);
@@ -182,7 +180,7 @@ static void compare_kind(struct comparer *c, enum store_kind kind,
 {
     for (size_t i = 0; i < from->counts[kind]; i++) {
         const struct store_entity *e = &from->entities[kind][i];
-        if (!put(&c->by_id, e->id, e) || !put(&c->by_name, e->name, e))
+        if (!put(&c->by_id, e->id, e) || !put(&c->by_key, e->key, e))
             c->no_memory = true;
     }
     for (size_t i = 0; i < to->counts[kind]; i++)
@@ -195,7 +193,7 @@ static void compare_kind(struct comparer *c, enum store_kind kind,
     if (kind == STORE_ROLE)
         c->out->role_order = !same_order(c, from, to);
     map_clear(&c->by_id);
-    map_clear(&c->by_name);
+    map_clear(&c->by_key);
     map_clear(&c->kept);
 }
 
@@ -212,7 +210,7 @@ err document_compare(struct arena *arena, const struct store_document *from,
         return fail(&fault_out_of_memory);
     arena_init(&c.scratch, BLOCK_BYTES, MAX_BYTES);
     map_init(&c.by_id);
-    map_init(&c.by_name);
+    map_init(&c.by_key);
     map_init(&c.kept);
     for (size_t kind = 0; kind < STORE_KINDS; kind++)
         compare_kind(&c, kind, from, to);

@@ -10,17 +10,24 @@ enum { BLOCK_BYTES = 64 << 10, MAX_BYTES = 512 << 20 };
 
 /* ---- Reading ---- */
 
-#define COLUMNS(name)                                                                              \
+#define COLUMNS(name, other, service)                                                              \
     "select t.id::text, t." name ", array_to_json(t.tags)::text, t.created_at, t.updated_at,"      \
-    " t.definition::text"
+    " t.definition::text, " other ", " service
 
 static const char *const readers[STORE_KINDS] = {
-    [STORE_VAULT] = COLUMNS("prefix") ", null from sallyport_vaults t order by t.ordinal, t.prefix",
-    [STORE_ISSUER] = COLUMNS("name") ", null from sallyport_issuers t order by t.ordinal, t.name",
-    [STORE_SERVICE] = COLUMNS("name") ", null from sallyport_services t order by t.ordinal, t.name",
-    [STORE_ROUTE] = COLUMNS("name") ", s.name from sallyport_routes t join sallyport_services s"
-                                    " on s.id = t.service_id order by s.ordinal, t.ordinal, t.name",
-    [STORE_ROLE] = COLUMNS("name") ", null from sallyport_roles t order by t.ordinal, t.name"};
+    [STORE_VAULT] = COLUMNS("prefix", "null", "null")
+                    " from sallyport_vaults t order by t.ordinal, t.prefix",
+    [STORE_ISSUER] = COLUMNS("name", "null", "null")
+                     " from sallyport_issuers t order by t.ordinal, t.name",
+    [STORE_CONSUMER] = COLUMNS("username", "t.custom_id", "null")
+                       " from sallyport_consumers t order by t.ordinal, t.username, t.custom_id",
+    [STORE_SERVICE] = COLUMNS("name", "null", "null")
+                      " from sallyport_services t order by t.ordinal, t.name",
+    [STORE_ROUTE] = COLUMNS("name", "null", "s.name")
+                    " from sallyport_routes t join sallyport_services s on s.id = t.service_id"
+                    " order by s.ordinal, t.ordinal, t.name",
+    [STORE_ROLE] = COLUMNS("name", "null", "null")
+                   " from sallyport_roles t order by t.ordinal, t.name"};
 
 static struct view copy(struct arena *arena, struct view v)
 {
@@ -51,7 +58,7 @@ static int64_t number(struct view v)
 }
 
 static err take_row(const struct store_rows *rows, size_t row, struct arena *arena,
-                    struct store_entity *e)
+                    enum store_kind kind, struct store_entity *e)
 {
     *e = (struct store_entity){
         .id = copy(arena, store_cell(rows, row, 0)),
@@ -59,9 +66,11 @@ static err take_row(const struct store_rows *rows, size_t row, struct arena *are
         .created_at = number(store_cell(rows, row, 3)),
         .updated_at = number(store_cell(rows, row, 4)),
         .definition = copy(arena, store_cell(rows, row, 5)),
-        .service = copy(arena, store_cell(rows, row, 6)),
+        .other = copy(arena, store_cell(rows, row, 6)),
+        .service = copy(arena, store_cell(rows, row, 7)),
     };
-    bool whole = e->id.data != NULL && e->name.data != NULL && e->definition.data != NULL &&
+    bool whole = e->id.data != NULL && e->definition.data != NULL &&
+                 store_entity_name(arena, kind, e) &&
                  read_tags(arena, copy(arena, store_cell(rows, row, 2)), e);
     return whole ? OK : fail(&fault_out_of_memory);
 }
@@ -77,7 +86,7 @@ static err read_kind(struct store *s, struct arena *arena, enum store_kind kind,
     if (out->entities[kind] == NULL)
         e = fail(&fault_out_of_memory);
     for (size_t i = 0; !failed(e) && i < rows.count; i++)
-        e = take_row(&rows, i, arena, &out->entities[kind][i]);
+        e = take_row(&rows, i, arena, kind, &out->entities[kind][i]);
     out->counts[kind] = failed(e) ? 0 : rows.count;
     store_rows_clear(&rows);
     return e;
@@ -156,6 +165,9 @@ static const struct statements statements[STORE_KINDS] = {
     [STORE_ISSUER] = {INSERT("sallyport_issuers", "name"),
                       UPDATE("sallyport_issuers", "name", ""), DELETE("sallyport_issuers"),
                       ORDER("sallyport_issuers")},
+    [STORE_CONSUMER] = {INSERT("sallyport_consumers", "username"),
+                        UPDATE("sallyport_consumers", "username", ""),
+                        DELETE("sallyport_consumers"), ORDER("sallyport_consumers")},
     [STORE_SERVICE] = {INSERT("sallyport_services", "name"),
                        UPDATE("sallyport_services", "name", ""), DELETE("sallyport_services"),
                        ORDER("sallyport_services")},
@@ -169,16 +181,23 @@ static const struct statements statements[STORE_KINDS] = {
 };
 
 /* What a role names, in lax mode: one value as good as a list of one. */
-#define LINK(table, column, path, target)                                                          \
+#define LINK(table, column, path, target, name)                                                    \
     "delete from " table "; insert into " table " (role_id, " column ") select distinct r.id,"     \
     " t.id from sallyport_roles r cross join lateral"                                              \
     " jsonb_path_query(r.definition::jsonb, 'lax " path "') v"    \
-    " join " target " t on t.name = v #>> '{}';"
+    " join " target " t on t." name " = v #>> '{}';"
 
 static const char links[] =
-    LINK("sallyport_role_services", "service_id", "$.services[*]", "sallyport_services")
-    LINK("sallyport_role_routes", "route_id", "$.allow[*].routes[*]", "sallyport_routes")
-    LINK("sallyport_role_issuers", "issuer_id", "$.when.issuer[*]", "sallyport_issuers")
+    LINK("sallyport_role_services", "service_id", "$.services[*]", "sallyport_services", "name")
+    LINK("sallyport_role_routes", "route_id", "$.allow[*].routes[*]", "sallyport_routes", "name")
+    LINK("sallyport_role_issuers", "issuer_id", "$.when.issuer[*]", "sallyport_issuers", "name")
+    LINK("sallyport_role_consumers", "consumer_id", "$.when.consumers[*]", "sallyport_consumers",
+         "username")
+    /* And by id, whose text may be that of a username: the id goes first (model/consumers.h). */
+    "insert into sallyport_role_consumers (role_id, consumer_id) select distinct r.id, t.id"
+    " from sallyport_roles r cross join lateral"
+    " jsonb_path_query(r.definition::jsonb, 'lax $.when.consumers[*]') v"
+    " join sallyport_consumers t on t.id::text = v #>> '{}' on conflict do nothing;"
     "set constraints all immediate;";
 
 struct importer {
@@ -215,8 +234,10 @@ static void add_row(struct importer *x, const struct store_change *c)
 
     add_row_start(x, c->id);
     if (c->change != STORE_DELETE) {
-        buf_add_str(&x->rows, ",\"name\":");
-        json_add_string(&x->rows, e->name);
+        if (e->name.data != NULL) {
+            buf_add_str(&x->rows, ",\"name\":");
+            json_add_string(&x->rows, e->name);
+        }
         buf_add_str(&x->rows, ",\"tags\":[");
         for (size_t i = 0; i < e->tags.count; i++) {
             buf_add_str(&x->rows, i > 0 ? "," : "");
@@ -258,7 +279,7 @@ static err apply(struct importer *x, enum store_kind kind, enum store_change_kin
     return run_rows(x, sql);
 }
 
-/* By name: all rows bear their new ones by now. */
+/* By what they are called: all rows bear their new names by now. */
 static err put_in_order(struct importer *x, enum store_kind kind)
 {
     struct store_document now = {{NULL}, {0}};
@@ -268,12 +289,12 @@ static err put_in_order(struct importer *x, enum store_kind kind)
     map_init(&places);
     err e = OK;
     for (size_t i = 0; i < x->to->counts[kind] && !failed(e); i++) {
-        if (!map_put(&places, x->to->entities[kind][i].name, &x->to->entities[kind][i]))
+        if (!map_put(&places, x->to->entities[kind][i].key, &x->to->entities[kind][i]))
             e = fail(&fault_out_of_memory);
     }
     buf_reset(&x->rows);
     for (size_t i = 0; i < now.counts[kind]; i++) {
-        const struct store_entity *to = map_get(&places, now.entities[kind][i].name);
+        const struct store_entity *to = map_get(&places, now.entities[kind][i].key);
         if (to == NULL)
             continue;
         add_row_start(x, now.entities[kind][i].id);
@@ -314,7 +335,7 @@ static err read_back(struct importer *x, const struct config_host *host, struct 
 }
 
 /* Of a kind that came later, the migration that made its table. */
-static const char *const since[STORE_KINDS] = {NULL};
+static const char *const since[STORE_KINDS] = {[STORE_CONSUMER] = "003_consumers"};
 
 /* Nodes of the older version would serve without them what they were to restrict. */
 static err check_kinds(const struct importer *x, const struct migrations_status *status)

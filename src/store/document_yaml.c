@@ -172,15 +172,20 @@ static bool add_entity(struct writer *w, enum store_kind kind, const struct stor
     if (failed(json_parse(&w->arena, e->definition, &limits, &object, NULL)) ||
         object->type != JSON_OBJECT)
         return false;
-    buf_add_str(w->out, kind == STORE_VAULT ? "prefix: " : "name: ");
-    add_text(w, e->name);
-    buf_add_char(w->out, '\n');
+    bool begun = false; /* what comes first stands beside the dash */
+    if (e->name.data != NULL) {
+        buf_printf(w->out, "%s: ", store_name_field(kind));
+        add_text(w, e->name);
+        buf_add_char(w->out, '\n');
+        begun = true;
+    }
     if (e->id.len > 0) {
-        indent(w, depth);
+        indent(w, begun ? depth : 0);
         buf_printf(w->out, "id: \"%.*s\"\n", VIEW_ARG(e->id));
+        begun = true;
     }
     if (object->first != NULL) {
-        indent(w, depth);
+        indent(w, begun ? depth : 0);
         add_members(w, object, depth);
     }
     add_tags(w, e, depth);
@@ -223,7 +228,8 @@ static bool add_kind(struct writer *w, enum store_kind kind)
 
 bool document_to_yaml(const struct store_document *document, struct buf *out)
 {
-    static const enum store_kind order[] = {STORE_VAULT, STORE_ISSUER, STORE_SERVICE, STORE_ROLE};
+    static const enum store_kind order[] = {STORE_VAULT, STORE_ISSUER, STORE_CONSUMER,
+                                            STORE_SERVICE, STORE_ROLE};
     struct writer w = {.document = document, .out = out};
     bool good = true;
 

@@ -72,6 +72,19 @@ static const char revisions[] =
     "create trigger sallyport_tell_nodes after insert on sallyport_revisions\n"
     "    for each row execute function sallyport_tell_nodes();\n";
 
+static const char consumers[] =
+    "create table sallyport_consumers (\n"
+    "    username text unique deferrable initially deferred,\n"
+    "    custom_id text generated always as (definition ->> 'custom_id') stored\n"
+    "        unique deferrable initially deferred,\n" ENTITY_COLUMNS
+    "    , check (username is not null or custom_id is not null)\n"
+    ");\n"
+    "create table sallyport_role_consumers (\n"
+    REFERENCE("role_id", "sallyport_roles", " on delete cascade")
+    REFERENCE("consumer_id", "sallyport_consumers", "")
+    "    primary key (role_id, consumer_id)\n"
+    ");\n";
+
 static const char drop_base[] =
     "drop table if exists sallyport_role_issuers, sallyport_role_routes, sallyport_role_services,\n"
     "    sallyport_roles, sallyport_routes, sallyport_services, sallyport_issuers,\n"
@@ -81,6 +94,9 @@ static const char drop_revisions[] =
     "drop table if exists sallyport_revisions;\n"
     "drop function if exists sallyport_tell_nodes();\n";
 
+static const char drop_consumers[] =
+    "drop table if exists sallyport_role_consumers, sallyport_consumers;\n";
+
 /* The tests' program of a newer version has one more (tests/wire/newer). */
 #ifndef NEWER_MIGRATIONS
 #define NEWER_MIGRATIONS
@@ -89,6 +105,7 @@ static const char drop_revisions[] =
 const struct migration store_migrations[] = {
     {"000_base", base, NULL, drop_base},
     {"001_revisions", revisions, NULL, drop_revisions},
+    {"003_consumers", consumers, NULL, drop_consumers},
     NEWER_MIGRATIONS
 };
 const size_t store_migration_count = COUNT_OF(store_migrations);

@@ -14,7 +14,7 @@ import yaml
 from bed.postgres import wait_until
 from stored import assert_done, logins, store  # noqa: F401 (fixtures)
 
-KINDS = ("vaults", "issuers", "services", "roles")
+KINDS = ("vaults", "issuers", "consumers", "services", "roles")
 OWN = ("id", "created_at", "updated_at")
 
 
@@ -118,7 +118,7 @@ def test_an_export_is_the_same_configuration(small):
     wanted = json.loads(json.dumps(SMALL))
     wanted["services"][0]["sslrootcert"] = f"{small.folder}/ca/shop.pem"
     assert strip(got) == strip(wanted)
-    assert all(e["created_at"] > 1.7e9 for kind in KINDS[1:] for e in got[kind])
+    assert all(e["created_at"] > 1.7e9 for kind in KINDS for e in got.get(kind, []))
 
 
 def test_a_diff_says_what_an_import_would_change_and_the_import_does_it(small):
@@ -149,6 +149,49 @@ def test_a_diff_says_what_an_import_would_change_and_the_import_does_it(small):
     assert small.sql("select count(*) from sallyport_revisions") == "2"
     back = again(small, lambda document: None)
     assert back[-1] == "~ the order of roles" and len(back) == 5
+
+
+def test_consumers_are_told_apart_by_what_they_have(small):
+    def first(document):
+        document["consumers"] = [{"username": "u", "tags": ["gold"]}, {"custom_id": "u"},
+                                 {"username": "v", "custom_id": "w"}]
+        document["roles"][0]["when"]["consumers"] = ["v", "u"]
+
+    assert again(small, first) == ["+ consumer u", "+ consumer u", "+ consumer v",
+                                   "~ role reader: when"]
+    ids = small.sql("select id from sallyport_consumers order by ordinal").splitlines()
+    assert small.sql("select username, custom_id from sallyport_consumers order by ordinal"
+                     ) == "u|\n|u\nv|w"
+    assert small.sql("select r.name, c.username from sallyport_role_consumers"
+                     " join sallyport_roles r on r.id = role_id"
+                     " join sallyport_consumers c on c.id = consumer_id"
+                     " order by 2") == "reader|u\nreader|v"
+    with pytest.raises(Exception, match="sallyport_role_consumers_consumer_id_fkey"):
+        small.sql("delete from sallyport_consumers where username = 'v'")
+    for broken in ("insert into sallyport_consumers (id, username, created_at, updated_at, ordinal,"
+                   " definition) values (gen_random_uuid(), 'u', 0, 0, 0, '{}')",
+                   "update sallyport_consumers set definition = '{\"custom_id\": \"u\"}'"
+                   " where username = 'v'",
+                   "update sallyport_consumers set username = null where username = 'u'"):
+        with pytest.raises(Exception, match="violates (unique|check) constraint"):
+            small.sql(broken)
+
+    def second(document):
+        """Two swap names by their ids; the one without a name is known by its custom_id."""
+        first(document)
+        document["consumers"] = [{"custom_id": "u", "tags": ["new"]},
+                                 {"username": "u", "id": ids[2]}, {"username": "v", "id": ids[0]}]
+        document["roles"][0]["when"]["consumers"] = ["v", ids[2]]
+
+    assert again(small, second) == [
+        "~ consumer u: tags", "~ consumer u (was v): username, custom_id",
+        "~ consumer v (was u): username, tags", "~ role reader: when"]
+    assert small.sql("select id from sallyport_consumers order by ordinal").splitlines() == [
+        ids[1], ids[2], ids[0]]
+    assert sorted(small.sql("select consumer_id from sallyport_role_consumers").splitlines()
+                  ) == sorted([ids[0], ids[2]])
+    assert again(small, lambda document: None) == [
+        "- consumer u", "- consumer u", "- consumer v", "~ role reader: when"]
 
 
 def test_an_id_makes_a_rename_and_two_may_swap_their_names(small):
@@ -254,7 +297,8 @@ def strip(document):
             for name in OWN:
                 entity.pop(name, None)
             routes = entity.pop("routes", None) or []
-            made[kind, entity.get("prefix" if kind == "vaults" else "name")] = entity
+            name = entity.get({"vaults": "prefix", "consumers": "username"}.get(kind, "name"))
+            made[kind, name or ("custom_id", entity.get("custom_id"))] = entity
             for route in routes:
                 route = {k: v for k, v in route.items() if k not in OWN}
                 made["routes", route["name"]] = route | {"service": entity["name"]}
@@ -316,11 +360,20 @@ class Maker:
                  result="affected")},
             rate_limit=lambda: self.random.randint(1, 9)))
 
+    def consumer(self):
+        names = {"username": self.name(), "custom_id": self.name() + self.printable()}
+        for name in self.random.choice([[], ["username"], ["custom_id"]]):
+            del names[name]
+        return self.meta(names)
+
     def document(self):
         issuers = [self.meta(self.maybe(
             {"name": self.name(), "issuer": f"https://i{i}.example.com",
              "audience": self.printable()},
-            leeway_s=5, groups_claim=self.printable)) for i in range(self.random.randint(1, 3))]
+            leeway_s=5, groups_claim=self.printable, consumer_claim=self.printable))
+            for i in range(self.random.randint(1, 3))]
+        consumers = [self.consumer() for _ in range(self.random.randint(0, 4))]
+        known = [c[n] for c in consumers for n in ("username", "id") if n in c]
         services = [self.meta(self.maybe(
             {"name": self.name(), "url": f"postgres://u{i}@h{i}.example.com/d",
              "password": "{vault://env/SHOP_PASSWORD}",
@@ -333,11 +386,13 @@ class Maker:
                 {"name": self.name(), "services": [service["name"]], "database_role": "r",
                  "when": self.maybe({"issuer": issuers[0]["name"]},
                                     groups=lambda: [self.printable()],
+                                    consumers=lambda: list(known) or None,
                                     claims=lambda: {self.printable(): [self.printable()]}),
                  "allow": [{"routes": [r["name"] for r in service["routes"]] or ["*"]}]},
                 priority=lambda: self.random.randint(-3, 3))))
         self.random.shuffle(roles)
-        return {"_format_version": "3.0", "issuers": issuers, "services": services, "roles": roles}
+        return {"_format_version": "3.0", "issuers": issuers, "consumers": consumers,
+                "services": services, "roles": roles}
 
 
 SEEDS = [1, 2, 3, 4, 5, random.SystemRandom().getrandbits(32)]
@@ -352,7 +407,7 @@ def test_random_configurations_survive_import_and_export(tables):
         text = exported(tables)
         assert strip(yaml.safe_load(text)) == strip(document), seed
         for kind in KINDS[1:]:
-            for entity, got in zip(document[kind], yaml.safe_load(text)[kind]):
+            for entity, got in zip(document[kind], yaml.safe_load(text).get(kind, [])):
                 assert {n: entity[n] for n in OWN if n in entity}.items() <= got.items(), seed
         export = write(tables, f"{seed}-export.yaml", text)
         for file in (path, export):
@@ -391,7 +446,8 @@ def test_a_killed_import_leaves_the_store_as_it_was(small):
     before = exported(small)
     document = Maker(7).document()
     path = write(small, "seven.yaml", document)
-    for table in ("issuers", "services", "routes", "roles", "role_services", "revisions"):
+    for table in ("issuers", "consumers", "services", "routes", "roles", "role_services",
+                  "role_consumers", "revisions"):
         with psycopg2.connect(small.bed.superuser_dsn(small.name)) as other:
             other.cursor().execute(f"lock sallyport_{table} in share mode")
             command, environment = small.command("config", "db_import", path, environment=SECRET)

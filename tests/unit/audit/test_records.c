@@ -9,7 +9,8 @@ static void append_everything(struct audit_writer *w)
     static const struct view words[] = {{"a", 1}, {"b\"\n", 3}};
     const struct role role = {.name = VIEW("reader")}, other = {.name = VIEW("admin")};
     const struct role_finding findings[] = {{&other, ROLE_MISSING_GROUP}, {&role, ROLE_CHOSEN}};
-    const struct principal p = {.issuer_name = VIEW("okta"),
+    static const struct consumer consumer = {.custom_id = VIEW("web-17")};
+    const struct principal p = {.issuer_name = VIEW("okta"), .consumer = &consumer,
                                 .issuer = VIEW("https://issuer"),
                                 .subject = VIEW("ali\"ce\\\x01\xff"),
                                 .client = VIEW("web"),

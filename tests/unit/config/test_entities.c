@@ -203,7 +203,7 @@ static void routes_have_their_values(void **state)
     assert_true(r->statement.present);
     assert_text(r->statement.sql,
                 "select id from sales.orders where id = :id and tenant = :tenant");
-    assert_int_equal(r->statement.sql_line, 53);
+    assert_int_equal(r->statement.sql_line, 63);
     assert_int_equal(r->statement.sql_column, 12);
     assert_int_equal(r->statement.result, RESULT_ONE);
     assert_true(r->statement.read_only);
@@ -215,7 +215,7 @@ static void routes_have_their_values(void **state)
     assert_int_equal(r->rate_limit, 5);
     assert_int_equal(r->rate_burst, 20);
     assert_text(r->statement.sql, "insert into sales.orders (tenant)\nvalues (:tenant)\n");
-    assert_int_equal(r->statement.sql_line, 72);
+    assert_int_equal(r->statement.sql_line, 82);
     assert_int_equal(r->statement.sql_column, 0);
     assert_int_equal(r->statement.result, RESULT_NONE);
     assert_false(r->statement.read_only);
@@ -233,7 +233,7 @@ static void parameters_have_one_source(void **state)
     assert_int_equal(s->parameters[0].source, SOURCE_PATH);
     assert_text(s->parameters[0].key, "id");
     assert_true(s->parameters[0].required);
-    assert_int_equal(s->parameters[0].line, 55);
+    assert_int_equal(s->parameters[0].line, 65);
     assert_int_equal(s->parameters[1].source, SOURCE_CLAIM);
     assert_text(s->parameters[1].key, "tenant_id");
     assert_int_equal(s->parameters[2].source, SOURCE_QUERY);
@@ -282,6 +282,35 @@ static void roles_stand_by_priority_and_then_as_written(void **state)
     assert_int_equal(r[0].allow_count, 2);
     assert_int_equal(r[0].allow[0].methods.count, 0);
     assert_text(r[0].allow[1].methods.items[0], "POST");
+}
+
+static void consumers_have_a_name_or_a_custom_id(void **state)
+{
+    const struct test_config *t = *state;
+    const struct consumer *c = t->e.consumers;
+    const struct issuer *i = t->e.issuers;
+
+    assert_int_equal(t->e.consumer_count, 3);
+    assert_text(c[0].username, "ann");
+    assert_text(c[0].custom_id, "u-1");
+    assert_text(c[0].meta.tags.items[0], "gold");
+    assert_null(c[1].username.data);
+    assert_text(c[1].custom_id, "17");
+    assert_null(c[2].custom_id.data);
+    assert_false(view_eq(c[1].meta.id, c[2].meta.id));
+    assert_text(i[0].consumer_claim, "azp");
+    assert_int_equal(i[0].consumer_by.count, 2);
+    assert_text(i[0].consumer_by.items[1], "id");
+    assert_true(i[0].consumer_optional);
+    /* Kong's defaults (openid-connect); without the claim they mean nothing. */
+    assert_null(i[1].consumer_claim.data);
+    assert_text(i[1].consumer_by.items[0], "username");
+    assert_text(i[1].consumer_by.items[1], "custom_id");
+    assert_false(i[1].consumer_optional);
+    /* A role's consumers are known by their ids. */
+    assert_int_equal(t->e.roles[0].when.consumers.count, 2);
+    assert_true(view_eq(t->e.roles[0].when.consumers.items[0], c[2].meta.id));
+    assert_true(view_eq(t->e.roles[0].when.consumers.items[1], c[0].meta.id));
 }
 
 static void ids_are_derived_from_kind_and_name(void **state)
@@ -458,6 +487,7 @@ int main(void)
         cmocka_unit_test(parameters_have_one_source),
         cmocka_unit_test(a_route_may_name_its_service_as_in_kong),
         cmocka_unit_test(roles_stand_by_priority_and_then_as_written),
+        cmocka_unit_test(consumers_have_a_name_or_a_custom_id),
         cmocka_unit_test(ids_are_derived_from_kind_and_name),
     };
     const struct CMUnitTest others[] = {

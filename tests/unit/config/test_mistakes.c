@@ -42,8 +42,31 @@ static const struct {
     {V "servises: []\n", "2:1 error: unknown field 'servises' in the file; did you mean "
                          "'services'?\n"},
     {V "quux: 1\n", "2:1 error: unknown field 'quux' in the file\n"},
-    {V "consumers: []\n",
-     "2:1 error: 'consumers' is known from Kong, but not supported yet by this version\n"},
+    {V "upstreams: []\n",
+     "2:1 error: 'upstreams' is known from Kong, but not supported yet by this version\n"},
+    /* consumers */
+    {V "consumers:\n- tags: [a]\n",
+     "3:3 error: consumer has neither 'username' nor 'custom_id'\n"},
+    {V "consumers:\n- username: a\n- username: a\n  custom_id: c\n- custom_id: c\n",
+     "4:13 error: the username 'a' stands here a second time; the first is on line 3\n"
+     "6:14 error: the custom_id 'c' stands here a second time; the first is on line 5\n"},
+    {V "consumers:\n- username: ''\n- username: \"a\\tb\"\n",
+     "3:13 error: 'username': must not be empty\n"
+     "4:13 error: 'username': must not hold control characters\n"},
+    {V "consumers:\n- username: a\n  keyauth_credentials: []\n",
+     "4:3 error: 'keyauth_credentials' is known from Kong, but not supported yet by this "
+     "version\n"},
+    {ISSUER("consumer_by: [username]"),
+     "3:62 error: 'consumer_by' means nothing without 'consumer_claim'\n"},
+    {ISSUER("consumer_optional: true"),
+     "3:68 error: 'consumer_optional' means nothing without 'consumer_claim'\n"},
+    {ISSUER("consumer_claim: sub, consumer_optional: true, consumer_by: []"),
+     "3:108 error: 'consumer_by' must not be empty\n"},
+    {ISSUER("consumer_claim: sub, consumer_optional: true, consumer_by: name"),
+     "3:108 error: 'consumer_by': 'name' is not one of id, username, custom_id\n"},
+    {ISSUER("consumer_claim: sub"),
+     "3:0 warning: the tokens of the issuer 'i' must name a consumer, and there is none: all are "
+     "refused\n"},
     {V "roles: {}\n", "2:8 error: 'roles' must be a list, each item beginning with '- '\n"},
     {V "roles: [1]\n", "2:9 error: role must be a mapping of fields\n"},
     /* scalars */

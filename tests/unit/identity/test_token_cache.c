@@ -218,6 +218,44 @@ static void another_generation_empties_the_cache(void **state)
     token_cache_free(c);
 }
 
+/* What the consumer_claim holds is copied; what is no text is no token of ours. */
+static void the_consumer_claim_is_kept_with_the_caller(void **state)
+{
+    static const struct {
+        const char *claim;
+        const char *value; /* NULL: absent */
+        const struct fault *fault;
+    } asked[] = {
+        {"username", "alice", NULL},
+        {"auth_time", "1799999940", NULL},
+        {"preferred_username", NULL, NULL},
+        {"cognito:groups", NULL, &identity_claim_malformed},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(asked); i++) {
+        struct issuer asking[COUNT_OF(vector_issuers)];
+        struct token_cache *c = NULL;
+        struct identity *next = NULL;
+        struct known_caller *k = NULL;
+        memcpy(asking, vector_issuers, sizeof asking);
+        asking[1].consumer_claim = view_str(asked[i].claim);
+        assert_false(failed(token_cache_new(8, &c)));
+        assert_false(failed(identity_new(asking, COUNT_OF(asking) - 1, id, &next)));
+        err e = token_cache_identify(c, next, token_of("cognito access token"), now_s, &scratch,
+                                     &k, NULL);
+        assert_ptr_equal(e.fault, asked[i].fault);
+        if (k != NULL && asked[i].value != NULL)
+            assert_true(view_is(k->principal.consumer_claim, asked[i].value));
+        else if (k != NULL)
+            assert_null(k->principal.consumer_claim.data);
+        known_caller_release(k);
+        arena_clear(&scratch);
+        identity_release(next);
+        token_cache_free(c);
+    }
+}
+
 static void on_end(void *data)
 {
     ++*(int *)data;
@@ -250,6 +288,7 @@ int main(void)
         cmocka_unit_test(the_trace_of_a_hit_is_empty),
         cmocka_unit_test(the_least_recently_used_goes_first),
         cmocka_unit_test(another_generation_empties_the_cache),
+        cmocka_unit_test(the_consumer_claim_is_kept_with_the_caller),
         cmocka_unit_test(what_hangs_on_a_caller_ends_with_it),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -39,7 +39,10 @@ static struct principal ann(void)
 {
     static const struct view groups[] = {VIEW("readers"), VIEW("staff")};
     static const struct view scopes[] = {VIEW("orders.read")};
+    static const struct consumer consumer = {.meta = {.id = VIEW("id-1")},
+                                             .username = VIEW("ann")};
     return (struct principal){
+        .consumer = &consumer,
         .issuer_name = VIEW("okta"),
         .subject = VIEW("ann"),
         .client = VIEW("web"),
@@ -139,6 +142,10 @@ static void each_key_of_when_must_hold(void **state)
         {{.subject = STRINGS(VIEW("an"), VIEW("anna"))}, ROLE_WRONG_SUBJECT},
         {{.client = STRINGS(VIEW("web"))}, ROLE_CHOSEN},
         {{.client = STRINGS(VIEW("batch"))}, ROLE_WRONG_CLIENT},
+        {{.consumers = STRINGS(VIEW("id-0"), VIEW("id-1"))}, ROLE_CHOSEN},
+        {{.consumers = STRINGS(VIEW("ann"))}, ROLE_WRONG_CONSUMER},
+        {{.client = STRINGS(VIEW("x")), .consumers = STRINGS(VIEW("x"))}, ROLE_WRONG_CLIENT},
+        {{.consumers = STRINGS(VIEW("x")), .groups = STRINGS(VIEW("x"))}, ROLE_WRONG_CONSUMER},
         {{.groups = STRINGS(VIEW("x"), VIEW("staff"))}, ROLE_CHOSEN},
         {{.groups = STRINGS(VIEW("x"))}, ROLE_MISSING_GROUP},
         {{.scopes = STRINGS(VIEW("orders.read"))}, ROLE_CHOSEN},
@@ -165,6 +172,22 @@ static void an_absent_client_matches_no_condition(void **state)
     struct decision d;
     assert_false(failed(policy_decide(&arena, &role, 1, &nobody, &subject, &d)));
     assert_int_equal(d.findings[0].verdict, ROLE_WRONG_CLIENT);
+}
+
+static void who_is_no_consumer_is_none_of_a_role(void **state)
+{
+    (void)state;
+    struct role role = open_role("r");
+    role.when.consumers = STRINGS(VIEW("id-1"));
+    struct principal nobody = ann();
+    nobody.consumer = NULL;
+    nobody.consumer_claim = VIEW("id-1");
+    const struct policy_subject subject = get_order();
+    struct decision d;
+    assert_false(failed(policy_decide(&arena, &role, 1, &nobody, &subject, &d)));
+    assert_false(d.allowed);
+    assert_int_equal(d.findings[0].verdict, ROLE_WRONG_CONSUMER);
+    assert_false(policy_may_see(&role, 1, &nobody, VIEW("shop"), VIEW("order")));
 }
 
 static void claims_are_compared_by_their_text(void **state)
@@ -325,6 +348,7 @@ int main(void)
         cmocka_unit_test(the_first_role_that_serves_is_chosen),
         cmocka_unit_test(each_key_of_when_must_hold),
         cmocka_unit_test(an_absent_client_matches_no_condition),
+        cmocka_unit_test(who_is_no_consumer_is_none_of_a_role),
         cmocka_unit_test(claims_are_compared_by_their_text),
         cmocka_unit_test(allow_covers_by_service_route_and_method),
         cmocka_unit_test(a_star_covers_every_route_of_the_roles_services_only),

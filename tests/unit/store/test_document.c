@@ -193,6 +193,10 @@ static void two_documents_are_told_apart_by_what_matters(void **state)
         {"issuers:\n- {name: c, id: i1, issuer: x, audience: [p, q], preset: okta}\n"
          "- {name: b, id: i3, issuer: y}\n",
          "~c(name) +b -b -r -s -t "},
+        /* A username and another's custom_id may be the same text. */
+        {"issuers:\n- {name: a}\n- {name: b}\nconsumers:\n- {username: u}\n- {custom_id: u}\n"
+         "roles:\n- {name: r}\n- {name: s}\n- {name: t}\n",
+         "~a(issuer, audience, preset) ~b(issuer) +u +u "},
         {"roles:\n- {name: s}\n- {name: r}\n", "-a -b -t order "},
         {"roles:\n- {name: new}\n- {name: r}\n- {name: t}\n", "-a -b +new -s "},
     };
@@ -208,7 +212,7 @@ static void two_documents_are_told_apart_by_what_matters(void **state)
         for (size_t k = 0; k < changes.count; k++) {
             const struct store_change *c = &changes.items[k];
             const struct store_entity *e = c->entity != NULL ? c->entity : c->row;
-            buf_printf(&said, "%c%.*s", "+~-"[c->change], VIEW_ARG(e->name));
+            buf_printf(&said, "%c%.*s", "+~-"[c->change], VIEW_ARG(e->label));
             if (c->change == STORE_UPDATE)
                 buf_printf(&said, "(%.*s)", VIEW_ARG(c->fields));
             buf_add_char(&said, ' ');
