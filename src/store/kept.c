@@ -116,45 +116,47 @@ static void seal(struct view key, struct view text, char out[SEAL_BYTES + 1])
         snprintf(out + 2 * i, 3, "%02x", mac[i]);
 }
 
-static err add_seal(const char *path, struct view new, struct store_why *why)
+static bool is_listed(struct view seals, const char *own)
 {
-    char seals_path[BESIDE_BYTES];
-    char lines[SEALS_MAX_BYTES + 1];
-    struct buf before;
-    struct view latest;
-
-    beside(seals_path, path, ".seals");
-    buf_init(&before, ROOM_BYTES);
-    if (!read_file(seals_path, &before))
-        buf_reset(&before);
-    view_cut(buf_view(&before), '\n', &latest);
-    snprintf(lines, sizeof lines, "%.*s\n%.*s\n", VIEW_ARG(new),
-             VIEW_ARG(view_upto(latest, SEAL_BYTES)));
-    bool good = view_eq(latest, new) || replace_file(seals_path, view_str(lines));
-    buf_clear(&before);
-    return good ? OK : unwritable(seals_path, why);
-}
-
-static bool is_sealed(const char *path, struct view text)
-{
-    char seals_path[BESIDE_BYTES], own[SEAL_BYTES + 1];
-    struct buf key, seals;
-    struct view line, rest;
+    struct view line;
     bool found = false;
 
-    beside(seals_path, path, ".seals");
-    buf_init(&key, ROOM_BYTES);
-    buf_init(&seals, ROOM_BYTES);
-    if (read_key(path, &key) && read_file(seals_path, &seals)) {
-        seal(buf_view(&key), text, own);
-        for (rest = buf_view(&seals); rest.len > 0 && !found;) {
-            rest = view_cut(rest, '\n', &line);
-            found = secret_eq(line, view_str(own));
-        }
+    while (seals.len > 0 && !found) {
+        seals = view_cut(seals, '\n', &line);
+        found = secret_eq(line, view_str(own));
     }
-    buf_clear_secure(&key);
+    return found;
+}
+
+static bool is_sealed(const char *path, struct view key, struct view text,
+                      char own[SEAL_BYTES + 1])
+{
+    char seals_path[BESIDE_BYTES];
+    struct buf seals;
+
+    beside(seals_path, path, ".seals");
+    buf_init(&seals, ROOM_BYTES);
+    seal(key, text, own);
+    bool found = read_file(seals_path, &seals) && is_listed(buf_view(&seals), own);
     buf_clear(&seals);
     return found;
+}
+
+/* Beside the seal of the copy that is there, which may not be the latest that was written: an
+ * earlier kill came before its copy took its place. */
+static err add_seal(const char *path, struct view key, struct view new, struct store_why *why)
+{
+    char seals_path[BESIDE_BYTES], own[SEAL_BYTES + 1], before[SEAL_BYTES + 1];
+    char lines[SEALS_MAX_BYTES + 1];
+    struct buf copy;
+
+    beside(seals_path, path, ".seals");
+    buf_init(&copy, DOCUMENT_MAX_BYTES + ROOM_BYTES);
+    bool whole = read_file(path, &copy) && is_sealed(path, key, buf_view(&copy), before);
+    buf_clear(&copy);
+    seal(key, new, own);
+    snprintf(lines, sizeof lines, "%s\n%s%s", own, whole ? before : "", whole ? "\n" : "");
+    return replace_file(seals_path, view_str(lines)) ? OK : unwritable(seals_path, why);
 }
 
 /* ---- The copy ---- */
@@ -169,7 +171,7 @@ err kept_stage(const char *path, const char *suffix, struct view text, struct st
 
 err kept_take(const char *path, struct store_why *why)
 {
-    char next[BESIDE_BYTES], own[SEAL_BYTES + 1];
+    char next[BESIDE_BYTES];
     struct buf text, key;
     err e = OK;
 
@@ -178,10 +180,8 @@ err kept_take(const char *path, struct store_why *why)
     buf_init(&key, ROOM_BYTES);
     if (!read_file(next, &text) || !have_key(path, &key))
         e = unwritable(next, why);
-    if (!failed(e)) {
-        seal(buf_view(&key), buf_view(&text), own);
-        e = add_seal(path, view_str(own), why);
-    }
+    if (!failed(e))
+        e = add_seal(path, buf_view(&key), buf_view(&text), why);
     if (!failed(e) && rename(next, path) != 0)
         e = unwritable(path, why);
     buf_clear(&text);
@@ -191,18 +191,22 @@ err kept_take(const char *path, struct store_why *why)
 
 err kept_check(const char *path, struct store_why *why)
 {
-    struct buf text;
+    char own[SEAL_BYTES + 1];
+    struct buf text, key;
     err e = OK;
 
     *why = (struct store_why){""};
     buf_init(&text, DOCUMENT_MAX_BYTES + ROOM_BYTES);
+    buf_init(&key, ROOM_BYTES);
     if (!read_file(path, &text)) {
         snprintf(why->text, sizeof why->text, "%.512s cannot be read", path);
         e = fail(&config_unreadable);
-    } else if (!is_sealed(path, buf_view(&text))) {
+    } else if (!read_key(path, &key) ||
+               !is_sealed(path, buf_view(&key), buf_view(&text), own)) {
         snprintf(why->text, sizeof why->text, "%.512s is not what this node wrote", path);
         e = fail(&kept_damaged);
     }
+    buf_clear_secure(&key);
     buf_clear(&text);
     return e;
 }

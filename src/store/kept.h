@@ -3,7 +3,7 @@
  *
  *   PATH        the copy: what was served last, as sallyport.yaml
  *   PATH.next   what was read and is not served yet, or was refused
- *   PATH.seals  HMAC-SHA-256 of the copy and of the one before, a line each
+ *   PATH.seals  HMAC-SHA-256 of the copy and of the one that it replaces, a line each
  *   PATH.key    32 random bytes, this node's own
  *
  * All of mode 0600.  A copy that none of the seals is of is damaged, or another node's, and is not

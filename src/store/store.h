@@ -1,9 +1,10 @@
 /*
  * The node's configuration in PostgreSQL: connections, faults.
  *
- * A connection is libpq's, used blocking by one thread at a time, and lives for an errand: commands
- * open one, do their work in one transaction and close it.  It is made only as sallyport.conf says:
- * libpq's own sources (PG… variables, ~/.pgpass, ~/.postgresql, service files) are shut off.
+ * A connection is libpq's, used by one thread at a time: commands open one, do their work in one
+ * transaction and close it; a running node keeps its own (cli/store_line.h).  It is made only as
+ * sallyport.conf says: libpq's own sources (PG… variables, ~/.pgpass, ~/.postgresql, service files)
+ * are shut off.
  *
  * Errors are an err of the rows below, with the words of the server or of libpq in the store_why
  * that the caller passes; never a password or token.
@@ -11,6 +12,7 @@
 #ifndef SALLYPORT_STORE_STORE_H
 #define SALLYPORT_STORE_STORE_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +22,7 @@
 #include "base/err.h"
 #include "base/view.h"
 #include "model/node.h"
+#include "store/lookup.h"
 
 enum { STORE_WHY_BYTES = 1024, STORE_PARAMETERS_MAX = 16, STORE_LOCK_WAIT_MS = 60000 };
 
@@ -34,6 +37,7 @@ extern const struct fault store_bad_trust;      /* whom to trust cannot be read 
 extern const struct fault store_chain_too_long; /* more intermediates than lua_ssl_verify_depth */
 extern const struct fault store_no_region;      /* for a token: no name and no setting says one */
 extern const struct fault store_failed;         /* the server refused a statement */
+extern const struct fault store_read_only;      /* 25006: this is a standby, the writer is wanted */
 extern const struct fault store_lost;           /* the connection ended, or answered too late */
 extern const struct fault store_no_schema;      /* pg_schema, or the search_path, names none */
 extern const struct fault store_may_not_create; /* the GRANT that is missing is in the why */
@@ -53,11 +57,39 @@ struct store_login {
 
 struct store;
 
+/* Rows as text.  A zeroed one may be cleared. */
+struct store_rows {
+    struct pg_result *result;
+    size_t count;
+};
+
 /*
- * Connects and logs in; chooses pg_schema.  Name look-up apart it takes pg_timeout at most.  *out
- * is NULL on failure.
+ * Looks the name up, connects, logs in, chooses pg_schema: in pg_timeout at most.  Every address of
+ * the name is tried at once, and the first that takes the connection is logged in to; one that
+ * breaks it off leaves the turn to the others.  *out is NULL on failure.
  */
 err store_open(const struct store_login *login, struct store **out, struct store_why *why) MUST_USE;
+
+/*
+ * The same step by step, to known addresses, without waiting for the network (pg_schema apart).
+ * What login points to has to live until the end, but not its credentials: the token is minted in
+ * _new.  One that has failed can only be freed.
+ */
+struct store_opening;
+err store_opening_new(const struct store_login *login, const struct store_addresses *addresses,
+                      struct store_opening **out, struct store_why *why) MUST_USE;
+void store_opening_free(struct store_opening *o);
+/* What to wait for before the next step, at most STORE_ADDRESSES_MAX; and how long (monotonic). */
+size_t store_opening_waits(const struct store_opening *o, struct pollfd *at);
+int64_t store_opening_deadline_ms(const struct store_opening *o);
+/* *out is NULL while it is not open yet. */
+err store_opening_step(struct store_opening *o, struct store **out,
+                       struct store_why *why) MUST_USE;
+/* Which one took the connection; "" when none did: nobody was told who we are. */
+const char *store_opening_address(const struct store_opening *o);
+
+/* Where the connection goes to, numeric. */
+const char *store_address(const struct store *s);
 /* An open transaction is rolled back by the server.  NULL is harmless. */
 void store_close(struct store *s);
 
@@ -72,16 +104,16 @@ struct view store_region(const struct pg_settings *pg);
  * -1 when it is none.  *heard false: nothing was.  store_lost when the connection has ended.
  */
 err store_heard(struct store *s, bool *heard, int64_t *number, struct store_why *why) MUST_USE;
-/* To wait on, for reading, until store_heard is worth a call. */
+/* To wait on, for reading, until store_heard or store_answer is worth a call. */
 int store_socket(const struct store *s);
 
-/* ---- Statements ---- */
+/* A statement whose answer is not waited for: nothing else may be asked before store_answer had
+ * it.  *answered false: not yet. */
+err store_ask(struct store *s, const char *sql, struct store_why *why) MUST_USE;
+err store_answer(struct store *s, bool *answered, struct store_rows *rows,
+                 struct store_why *why) MUST_USE;
 
-/* Rows as text.  A zeroed one may be cleared. */
-struct store_rows {
-    struct pg_result *result;
-    size_t count;
-};
+/* ---- Statements ---- */
 
 /* One statement, its parameters as text (NULL data: NULL).  rows may be NULL. */
 err store_run(struct store *s, const char *sql, const struct view *parameters, size_t count,

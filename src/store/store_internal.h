@@ -2,7 +2,19 @@
 #ifndef SALLYPORT_STORE_INTERNAL_H
 #define SALLYPORT_STORE_INTERNAL_H
 
+#include <libpq-fe.h>
+
 #include "store/store.h"
+
+struct store {
+    PGconn *connection;
+    int64_t timeout_ms;
+    int cancel_fd; /* 0: none */
+    char address[STORE_ADDRESS_BYTES];
+};
+
+/* libpq's words, which may be those of a server not yet verified, as one line for a terminal. */
+void store_keep_words(struct store_why *why, const char *words);
 
 /*
  * A descriptor whose /proc/self/fd path is one PEM file with everybody whom the node trusts: libpq
