@@ -108,8 +108,8 @@ def test_a_hangup_asks_the_database_and_so_does_a_reload(fed, gateway):
     got = served.run("reload", "-c", served.node_file)
     assert got.returncode == 0, got.stderr
     wait_until(lambda: len(events(served, "configuration_loaded")) == 2, 30, "a load")
-    assert sorted(p.name for p in served.prefix.glob("store.yaml*")) == [
-        "store.yaml", "store.yaml.key", "store.yaml.seals"]
+    wait_until(lambda: sorted(p.name for p in served.prefix.glob("store.yaml*")) == [
+        "store.yaml", "store.yaml.key", "store.yaml.seals"], 10, "what is served to be kept")
     for path in served.prefix.glob("store.yaml*"):
         assert path.stat().st_mode & 0o777 == 0o600
 
