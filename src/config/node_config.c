@@ -52,8 +52,8 @@ static bool resolve(struct joiner *j, const struct field *f, struct view *value,
     struct reference_scope scope = {.arena = j->arena,
                                     .host = j->host,
                                     .vaults = vaults,
-                                    .vault_count = j->vaults_turn ? 0 : COUNT_OF(vaults),
-                                    .without_aws = j->vaults_turn};
+                                    .vault_count = j->turn == TURN_VAULTS ? 0 : COUNT_OF(vaults),
+                                    .without_aws = j->turn == TURN_VAULTS};
     struct secret_answer answer;
 
     if (reference_resolve(&scope, *value, &answer)) {
@@ -135,20 +135,37 @@ static void unknown_property(struct joiner *j, const struct given *g)
     joiner_report(j, variable ? SEVERITY_WARNING : SEVERITY_ERROR, &g->origin, name, text);
 }
 
-static bool of_vault(const struct field *f)
+static enum joiner_turn turn_of(const struct field *f)
 {
-    return view_starts_with(view_str(f->name), VIEW("vault_"));
+    struct view name = f != NULL ? view_str(f->name) : VIEW("");
+
+    if (view_starts_with(name, VIEW("vault_")))
+        return TURN_VAULTS;
+    return view_is(name, "pg_password") || view_is(name, "pg_ro_password") ? TURN_PASSWORDS
+                                                                          : TURN_OTHERS;
+}
+
+/* Said by somebody, and nothing more. */
+static void note_given(struct joiner *j, const struct field *f, const struct given *g)
+{
+    struct property_origin *kept = &j->origins[f - schema_node.fields];
+
+    if (g->value.len == 0)
+        return;
+    *kept = g->origin;
+    kept->property = f->name;
 }
 
 static void take(struct joiner *j, const struct given *g)
 {
     const struct field *f = schema_field(&schema_node, g->name);
-    bool of_vaults = f != NULL && of_vault(f);
 
-    if (of_vaults != j->vaults_turn)
+    if (turn_of(f) != j->turn)
         return;
     if (f == NULL)
         unknown_property(j, g);
+    else if (j->turn == TURN_PASSWORDS && !joiner_wants_password(j, f->name))
+        note_given(j, f, g);
     else
         set_property(j, f, g->value, &g->origin);
 }
@@ -192,7 +209,7 @@ static void take_lines(struct joiner *j)
                           l->value,
                           {.kind = ORIGIN_FILE, .source = j->out->conf_file, .line = l->line}};
         take(j, &g);
-        if (!j->vaults_turn)
+        if (j->turn + 1 == JOINER_TURNS)
             wipe_secret(l);
     }
 }
@@ -388,10 +405,8 @@ static err join(struct joiner *j, const struct node_config_sources *s)
 {
     set_defaults(j);
     TRY(read_conf(j, s));
-    j->vaults_turn = true;
-    take_all(j, s);
-    j->vaults_turn = false;
-    take_all(j, s);
+    for (j->turn = TURN_VAULTS; j->turn < JOINER_TURNS; j->turn++)
+        take_all(j, s);
     finish(j);
     return j->no_memory ? fail(&fault_out_of_memory) : OK;
 }

@@ -7,6 +7,12 @@
 #include "config/config.h"
 #include "model/node.h"
 
+/*
+ * The properties are read in turns: the vaults' say what references in the others mean, and the
+ * others whether a password is wanted at all, for with IAM not even its reference is looked up.
+ */
+enum joiner_turn { TURN_VAULTS, TURN_OTHERS, TURN_PASSWORDS, JOINER_TURNS };
+
 struct joiner {
     struct arena *arena;
     const struct config_host *host;
@@ -14,8 +20,7 @@ struct joiner {
     struct node_config *out;
     struct property_origin *origins; /* in the schema's order */
     struct conf_line *lines; /* of the file */
-    /* The vaults' properties are read first: they say what references in the others mean. */
-    bool vaults_turn;
+    enum joiner_turn turn;
     bool pending;
     bool no_memory;
 };
@@ -26,6 +31,10 @@ void joiner_report(struct joiner *j, enum severity severity, const struct proper
 
 /* The origin of the property of that name, which must be in the schema. */
 struct property_origin *joiner_origin(const struct joiner *j, const char *name);
+
+/* Whether pg_password or pg_ro_password is one that a connection logs in with; once all other
+ * properties were read. */
+bool joiner_wants_password(const struct joiner *j, const char *name);
 
 /* After all sources were joined: what pg_ro_… inherits, what IAM raises, and what contradicts. */
 void joiner_finish_pg(struct joiner *j);

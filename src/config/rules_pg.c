@@ -206,11 +206,41 @@ static void check_client_certificate(const struct side *side)
     }
 }
 
-static void with_iam(const struct side *side)
+/* Before anything is inherited. */
+static bool ro_has_iam(const struct joiner *j)
 {
-    if (is_given(side, "password"))
+    return joiner_origin(j, "pg_ro_iam_auth")->kind == ORIGIN_DEFAULT ? j->out->pg.iam_auth
+                                                                      : j->out->pg_ro.iam_auth;
+}
+
+bool joiner_wants_password(const struct joiner *j, const char *name)
+{
+    bool has_ro = j->out->pg_ro.host.len > 0;
+
+    if (strcmp(name, "pg_ro_password") == 0)
+        return !ro_has_iam(j);
+    return !j->out->pg.iam_auth || (has_ro && !ro_has_iam(j));
+}
+
+/* Kong ignores it in silence. */
+static void ignore_password(const struct side *side)
+{
+    const struct side ro = {side->j, "pg_ro_", &side->j->out->pg_ro};
+    bool inherited = side->s != ro.s && side->j->out->has_pg_ro && !ro.s->iam_auth &&
+                     origin(&ro, "password")->kind == ORIGIN_PROPERTY;
+
+    if (is_given(side, "password") && inherited)
+        say(side, SEVERITY_WARNING, "password",
+            "is ignored by the read-write connection with %siam_auth = on, and inherited by the "
+            "read-only one; set pg_ro_password instead", side->prefix);
+    else if (is_given(side, "password"))
         say(side, SEVERITY_WARNING, "password",
             "is ignored with %siam_auth = on: a token takes its place; remove it", side->prefix);
+}
+
+static void with_iam(const struct side *side)
+{
+    ignore_password(side);
     side->s->password = (struct view){NULL, 0};
     raise_to_on(side, "ssl", &side->s->ssl);
     raise_to_on(side, "ssl_verify", &side->s->ssl_verify);
@@ -255,18 +285,25 @@ static void without_iam(const struct side *side)
 
 /* --- TLS --- */
 
+static bool is_of_rds(const struct side *side)
+{
+    struct view name = side->s->iam_auth_hostname;
+
+    return rules_is_rds_host(name.len > 0 ? name : side->s->host);
+}
+
 static void check_version(const struct side *side)
 {
     const char *const name = "ssl_version";
-    struct view host = side->s->iam_auth_hostname.len > 0 ? side->s->iam_auth_hostname
-                                                          : side->s->host;
+    const struct side rw = {side->j, "pg_", &side->j->out->pg};
 
-    if (origin(side, name)->kind == ORIGIN_PROPERTY)
+    if (origin(side, name)->kind == ORIGIN_PROPERTY &&
+        (!view_is(side->s->ssl_version, "tlsv1_3") || is_of_rds(&rw)))
         return; /* said of pg_ssl_version already */
     if (view_is(side->s->ssl_version, "tlsv1_1"))
         say(side, SEVERITY_ERROR, name,
             "TLS 1.1 is not spoken here; every engine version of RDS takes tlsv1_2");
-    if (view_is(side->s->ssl_version, "tlsv1_3") && rules_is_rds_host(host))
+    if (view_is(side->s->ssl_version, "tlsv1_3") && is_of_rds(side))
         say(side, SEVERITY_WARNING, name,
             "older engine versions of RDS do not take TLS 1.3 (PostgreSQL 16 and later do, TLS 1.2 "
             "all); tlsv1_2 takes the best that the server has");

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "aws/region.h"
 #include "base/attr.h"
 #include "crypto/tls.h"
 #include "database/endpoint.h"
@@ -99,7 +100,11 @@ void login_detail_refused(char text[LOGIN_DETAIL_BYTES], const struct endpoint *
 {
     if (said.len > 0)
         append(text, "%.*s", VIEW_ARG(said));
-    if (e->iam_auth.enabled && is_cleartext(method))
+    if (e->iam_auth.enabled && is_cleartext(method) &&
+        aws_region_of_host(endpoint_tls_name(e)).len == 0)
+        append(text, "the token is for %.*s, which is no endpoint's name of RDS: say that by "
+               "iam_auth.hostname", VIEW_ARG(endpoint_tls_name(e)));
+    else if (e->iam_auth.enabled && is_cleartext(method))
         append(text, "the IAM identity needs rds-db:connect for dbuser:.../%.*s, and the token "
                "this endpoint's own name and region", VIEW_ARG(user));
     else if (e->iam_auth.enabled)

@@ -171,7 +171,12 @@ static void add_hint(const struct pg_settings *pg, struct store_why *why)
     bool by_pam = strstr(why->text, "PAM authentication failed") != NULL;
     bool by_password = strstr(why->text, "password authentication failed") != NULL;
 
-    if (pg->iam_auth && by_pam)
+    if (pg->iam_auth && by_pam && aws_region_of_host(signed_host(pg)).len == 0)
+        snprintf(why->text + used, left,
+                 "; the token is for %.*s, which is no endpoint's name of RDS: say that by "
+                 "pg_iam_auth_hostname (pg_ro_iam_auth_hostname)",
+                 VIEW_ARG(signed_host(pg)));
+    else if (pg->iam_auth && by_pam)
         snprintf(why->text + used, left,
                  "; the user must be granted rds_iam, and the IAM identity rds-db:connect for "
                  "dbuser:…/%.*s",

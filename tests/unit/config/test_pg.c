@@ -273,17 +273,50 @@ static const struct {
     {"pg_ro_host = r\npg_ro_iam_auth = on\npg_ro_password = x\n",
      "3:0 warning: 'pg_ro_password': is ignored with pg_ro_iam_auth = on: a token takes its place; "
      "remove it\n"},
+    /* Each connection has its own: only the read-write one uses IAM. */
+    {"pg_iam_auth = on\npg_password = x\npg_ro_host = 127.0.0.1\npg_ro_iam_auth = off\n"
+     "pg_ro_password = y\n",
+     "2:0 warning: 'pg_password': is ignored with pg_iam_auth = on: a token takes its place; "
+     "remove it\n"},
+    {"pg_iam_auth = on\npg_password = x\npg_ro_host = 127.0.0.1\npg_ro_iam_auth = off\n",
+     "2:0 warning: 'pg_password': is ignored by the read-write connection with pg_iam_auth = on, "
+     "and inherited by the read-only one; set pg_ro_password instead\n"},
+    {"pg_password = x\npg_ro_host = r\npg_ro_iam_auth = on\n", ""},
+    {"pg_iam_auth = on\npg_password = x\npg_ro_host = r\npg_ro_password = y\n",
+     "2:0 warning: 'pg_password': is ignored with pg_iam_auth = on: a token takes its place; "
+     "remove it\n"
+     "4:0 warning: 'pg_ro_password': is ignored with pg_ro_iam_auth = on: a token takes its place; "
+     "remove it\n"},
+    /* What is ignored is not looked up either. */
+    {"pg_iam_auth = on\npg_password = {vault://env/NONE}\n",
+     "2:0 warning: 'pg_password': is ignored with pg_iam_auth = on: a token takes its place; "
+     "remove it\n"},
+    {"pg_password = {vault://env/NONE}\npg_iam_auth = on\npg_ro_host = 127.0.0.1\n"
+     "pg_ro_iam_auth = off\n",
+     "1:0 error: 'pg_password': the environment variable 'NONE' is not set\n"},
+    {"pg_ro_host = r\npg_ro_iam_auth = on\npg_ro_password = {vault://env/NONE}\n",
+     "3:0 warning: 'pg_ro_password': is ignored with pg_ro_iam_auth = on: a token takes its place; "
+     "remove it\n"},
+    {"pg_iam_auth = on\npg_password =\n", ""},
     {"pg_iam_auth = on\npg_ssl = off\n",
      "2:0 error: 'pg_ssl': must not be off with pg_iam_auth = on: a token goes only to a server "
      "whose certificate was verified; remove the line\n"},
     {"pg_iam_auth = on\npg_ssl_verify = off\n",
      "2:0 error: 'pg_ssl_verify': must not be off with pg_iam_auth = on: a token goes only to a "
      "server whose certificate was verified; remove the line\n"},
+    {"pg_ro_host = r\npg_ro_iam_auth = on\npg_ro_ssl = off\n",
+     "3:0 error: 'pg_ro_ssl': must not be off with pg_ro_iam_auth = on: a token goes only to a "
+     "server whose certificate was verified; remove the line\n"},
+    {"pg_iam_auth = on\npg_ro_host = r\npg_ssl = on\npg_ro_ssl_verify = off\n",
+     "4:0 error: 'pg_ro_ssl_verify': must not be off with pg_ro_iam_auth = on: a token goes only "
+     "to a server whose certificate was verified; remove the line\n"},
+    {"pg_iam_auth = on\npg_ssl = on\npg_ssl_verify = on\n", ""},
     {"pg_ro_host = r\npg_ro_iam_auth = on\npg_ro_ssl_verify = off\n",
      "3:0 error: 'pg_ro_ssl_verify': must not be off with pg_ro_iam_auth = on: a token goes only "
      "to a server whose certificate was verified; remove the line\n"},
     /* Inherited from a password connection without TLS: raised, as what was not said. */
     {"pg_ssl = off\npg_ro_host = r\npg_ro_iam_auth = on\n", ""},
+    {"pg_ssl_verify = off\npg_ro_host = r\npg_ro_iam_auth = on\n", ""},
     {"pg_iam_auth = on\npg_ssl_cert = c\npg_ssl_cert_key = k\n",
      "2:0 error: 'pg_ssl_cert': a client certificate and pg_iam_auth = on exclude each other; "
      "remove one\n"
@@ -291,6 +324,9 @@ static const struct {
      "remove one\n"},
     {"pg_ssl_cert = c\npg_ssl_cert_key = k\npg_ssl = on\npg_ro_host = r\npg_ro_iam_auth = on\n",
      ""},
+    {"pg_iam_auth = on\npg_ssl_cert_key = k\n",
+     "2:0 error: 'pg_ssl_cert_key': a client certificate and pg_iam_auth = on exclude each other; "
+     "remove one\n"},
     {"pg_ssl = on\npg_ssl_cert = c\n",
      "2:0 error: 'pg_ssl_cert': is nothing without pg_ssl_cert_key\n"},
     {"pg_ssl = on\npg_ssl_cert = missing\npg_ssl_cert_key = k\n",
@@ -323,6 +359,21 @@ static const struct {
     {"pg_iam_auth = on\npg_host = " RDS "\npg_ssl_version = tlsv1_3\n",
      "3:0 warning: 'pg_ssl_version': older engine versions of RDS do not take TLS 1.3 (PostgreSQL "
      "16 and later do, TLS 1.2 all); tlsv1_2 takes the best that the server has\n"},
+    {"pg_ssl_version = tlsv1_3\npg_ro_host = " RDS "\npg_ro_ssl = on\n",
+     "0:0 warning: 'pg_ro_ssl_version': older engine versions of RDS do not take TLS 1.3 "
+     "(PostgreSQL 16 and later do, TLS 1.2 all); tlsv1_2 takes the best that the server has\n"},
+    {"pg_host = " RDS "\npg_ssl = on\npg_ssl_version = tlsv1_3\npg_ro_host = ro." RDS "\n",
+     "3:0 warning: 'pg_ssl_version': older engine versions of RDS do not take TLS 1.3 (PostgreSQL "
+     "16 and later do, TLS 1.2 all); tlsv1_2 takes the best that the server has\n"},
+    {"pg_iam_auth = on\npg_iam_auth_hostname = " RDS "\npg_ssl_version = tlsv1_3\n",
+     "3:0 warning: 'pg_ssl_version': older engine versions of RDS do not take TLS 1.3 (PostgreSQL "
+     "16 and later do, TLS 1.2 all); tlsv1_2 takes the best that the server has\n"},
+    {"pg_iam_auth = on\npg_ssl_version = tlsv1_1\n",
+     "2:0 error: 'pg_ssl_version': TLS 1.1 is not spoken here; every engine version of RDS takes "
+     "tlsv1_2\n"},
+    {"pg_ssl_version = any\n", ""},
+    {"lua_ssl_verify_depth = -1\n",
+     "1:0 error: 'lua_ssl_verify_depth': must be from 0 to 100\n"},
     {"pg_ssl_version = tls1.3\n", "1:0 error: 'pg_ssl_version': 'tls1.3' is not one of tlsv1_1, "
                                   "tlsv1_2, tlsv1_3, any; did you mean 'tlsv1_3'?\n"},
     {"pg_host = db.example.com\n",
@@ -369,9 +420,42 @@ static void what_contradicts_is_named(void **state)
     assert_int_equal(wrong, 0);
 }
 
+/* The warning names the variable, wherever the password was said. */
+static void a_password_of_the_environment_is_ignored_by_its_name(void **state)
+{
+    static const char *const environment[] = {"KONG_PG_IAM_AUTH=on", "KONG_PG_PASSWORD=x", NULL};
+    struct loaded l;
+    (void)state;
+
+    load(&l, "", environment);
+    assert_string_equal(test_said(&l.said),
+                        "0:0 warning: KONG_PG_PASSWORD in the environment: is ignored with "
+                        "pg_iam_auth = on: a token takes its place; remove it\n");
+    assert_false(failed(l.outcome));
+    assert_null(l.node.pg.password.data);
+    clear(&l);
+}
+
+/* IAM for the read-write connection alone leaves the other its password. */
+static void each_connection_has_its_own_proof(void **state)
+{
+    struct loaded l;
+    (void)state;
+
+    load(&l, "pg_iam_auth = on\npg_password = x\npg_ro_host = 127.0.0.1\npg_ro_iam_auth = off\n",
+         NULL);
+    assert_true(l.node.pg.iam_auth && !l.node.pg_ro.iam_auth);
+    assert_null(l.node.pg.password.data);
+    assert_text(l.node.pg_ro.password, "x");
+    assert_true(l.node.pg.ssl && l.node.pg.ssl_verify);
+    clear(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_password_of_the_environment_is_ignored_by_its_name),
+        cmocka_unit_test(each_connection_has_its_own_proof),
         cmocka_unit_test(the_defaults_are_kongs),
         cmocka_unit_test(every_property_of_kongs_is_there_in_both_forms),
         cmocka_unit_test(the_examples_of_kongs_page_hold),
