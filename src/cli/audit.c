@@ -1,5 +1,4 @@
 /* sallyport audit: verify, show, explain, fields. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +25,6 @@ static const char help[] =
     "\n"
     "  --dir DIR          the audit folder; default: what SALLYPORT_AUDIT_DIRECTORY says, else\n"
     "                     audit_directory of the configuration\n"
-    "  -c FILE            the configuration, sallyport.conf\n"
     "  --public-key FILE  default: anchor.pub in DIR; better a copy kept elsewhere\n"
     "  --anchors FILE     a copy of anchors that was kept elsewhere: each must still be in DIR,\n"
     "                     which shows the end of the log cut off together with its anchors\n"
@@ -35,7 +33,8 @@ static const char help[] =
     "                     config_change, start, stop\n"
     "  --subject S        calls of this subject, with their outcomes\n"
     "  --json             the records as they stand in the files\n"
-    "  --help             this text\n";
+    "\n"
+    CLI_OPTIONS_HELP;
 
 enum option_code { DIRECTORY = 256, PUBLIC_KEY, ANCHORS, SINCE, KIND, SUBJECT, AS_JSON };
 
@@ -47,8 +46,7 @@ static const struct option options[] = {
     {"kind", required_argument, NULL, KIND},
     {"subject", required_argument, NULL, SUBJECT},
     {"json", no_argument, NULL, AS_JSON},
-    {"conf", required_argument, NULL, 'c'},
-    {"help", no_argument, NULL, 'h'},
+    CLI_OPTIONS,
     {0},
 };
 
@@ -145,11 +143,8 @@ static const char *take(struct audit_command *c, int code)
     case AS_JSON:
         c->json = true;
         return NULL;
-    case 'c':
-        c->conf_file = optarg;
-        return NULL;
     default:
-        return "see 'sallyport audit --help'";
+        return cli_option(&c->common, code, optarg) ? NULL : "see 'sallyport audit --help'";
     }
 }
 
@@ -189,7 +184,7 @@ static int run(int argc, char **argv)
     int code;
 
     optind = 1;
-    while ((code = getopt_long(argc, argv, "hc:", options, NULL)) != -1) {
+    while ((code = getopt_long(argc, argv, CLI_LETTERS, options, NULL)) != -1) {
         if (code == 'h') {
             fputs(help, stdout);
             return 0;

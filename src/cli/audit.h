@@ -6,11 +6,12 @@
 
 #include "audit/event.h"
 #include "base/time.h"
+#include "cli/options.h"
 
 struct audit_command {
     const char *directory;
     char *directory_text; /* what directory points at when it came from the configuration */
-    const char *conf_file;
+    struct cli_options common;
     const char *public_key;
     const char *anchors; /* a shipped copy; NULL: none */
     char since[TIME_TEXT_BYTES]; /* compared with the records' own text; "": from the beginning */

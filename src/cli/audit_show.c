@@ -61,7 +61,6 @@ bool audit_since(const char *text, char out[TIME_TEXT_BYTES])
 
 const char *audit_default_directory(struct audit_command *c)
 {
-    extern char **environ;
     struct node_config node = {0};
     struct diagnostics d = {0};
     struct arena arena;
@@ -71,7 +70,7 @@ const char *audit_default_directory(struct audit_command *c)
         return named;
     arena_init(&arena, 16 * 1024, RECORD_ARENA_MAX);
     d.arena = &arena;
-    struct node_config_sources sources = {.environment = environ, .conf_file = c->conf_file};
+    struct node_config_sources sources = cli_sources(&c->common);
     if (failed(node_config_load(&arena, &sources, &node, &d)))
         diag_print(&d, 2);
     else

@@ -1,48 +1,61 @@
 /* sallyport check: every mistake of the configuration, without starting anything. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "cli/check.h"
 #include "cli/check_files.h"
 #include "cli/check_token.h"
 #include "cli/cli.h"
 #include "cli/configuration.h"
+#include "cli/node.h"
+#include "cli/options.h"
 #include "cli/secrets.h"
 #include "config/config.h"
 #include "gateway/snapshot.h"
 
 static const char usage[] =
-    "usage: sallyport check [--secrets] [-c SALLYPORT.CONF] [SALLYPORT.YAML...]\n"
-    "       sallyport check --token FILE [--json] [-c SALLYPORT.CONF] [SALLYPORT.YAML]\n"
+    "usage: sallyport check [--secrets] [OPTION...] [SALLYPORT.CONF] [SALLYPORT.YAML...]\n"
+    "       sallyport check --token FILE [--json] [OPTION...] [SALLYPORT.YAML]\n"
     "\n"
     "Reads the node's configuration and what it serves, SQL included, and prints every mistake\n"
     "with file, line and column.  Without a YAML file the one that declarative_config names is\n"
     "read; with database = postgres what stands in the database, or, while that is away, what\n"
-    "the node read last.  References to the environment and to files are looked up; AWS is not\n"
-    "asked unless the database's login or --secrets says so, and each reference to it is named\n"
-    "in a warning.\n"
+    "the node read last.  A file whose name ends in .conf is the node's configuration, as -c\n"
+    "says it.  References to the environment and to files are looked up; AWS is not asked unless\n"
+    "the database's login or --secrets says so, and each reference to it is named in a warning.\n"
     "\n"
     "With --token it then tells what this token would be allowed, without a call: each step of\n"
     "its verification, and for every route the role chosen and why not the others.  The issuers'\n"
     "keys are fetched, nothing else is asked.\n"
     "\n"
-    "  -c, --conf FILE   the node's configuration; by default " CONFIG_DEFAULT_FILE "\n"
-    "      --token FILE  a file that holds a token; - is the standard input\n"
-    "      --json        the answer about the token as JSON\n"
-    "      --secrets     reads the secrets of AWS too, as a start would\n"
-    "  -h, --help        this text\n"
+    "      --token FILE     a file that holds a token; - is the standard input\n"
+    "      --json           the answer about the token as JSON\n"
+    "      --secrets        reads the secrets of AWS too, as a start would\n"
+    CLI_OPTIONS_HELP
     "\n"
     "exit: 0 when all is valid (and the token verifies), 1 otherwise\n";
 
+static const char prepare_usage[] =
+    "usage: sallyport prepare [OPTION...]\n"
+    "\n"
+    "Checks everything as a start would, secrets of AWS included, and makes the prefix's folder;\n"
+    "starts nothing.  With database = postgres the database is not asked.\n"
+    "\n"
+    CLI_OPTIONS_HELP
+    "\n"
+    "exit: 0 when 'sallyport start' has all it needs here, 1 otherwise\n";
+
 enum { ARENA_BLOCK_BYTES = 64 << 10, ARENA_MAX_BYTES = 1 << 30 };
+enum option_code { TOKEN = 256, AS_JSON, SECRETS };
 
 struct options {
-    const char *conf_file;
+    struct cli_options common;
     const char *token_file; /* NULL: no token is asked about */
     bool json;
     bool secrets; /* those of AWS are read */
+    bool prepare; /* makes the prefix in place of a word */
+    bool leave_database;
 };
 
 struct check {
@@ -50,6 +63,8 @@ struct check {
     struct arena words; /* of the diagnostics */
     struct diagnostics d;
     struct node_config node;
+    bool before_start;
+    bool leave_database; /* what it holds is not read */
     enum severity key_files; /* asked about a token, the answer says what the keys are good for */
     struct cli_secrets *secrets;
     struct snapshot *snapshot; /* of the last file that was valid */
@@ -97,23 +112,26 @@ static void check_yaml(struct check *c, const char *path, enum severity bundle)
     c->snapshot = s;
 }
 
-static bool check_node(struct check *c, const char *conf_file)
+static bool check_node(struct check *c, const struct cli_options *options)
 {
-    struct node_config_sources sources = {.environment = environ, .conf_file = conf_file};
+    struct node_config_sources sources = cli_sources(options);
 
     err e = cli_secrets_load_node(c->secrets, &c->arena, &sources, &c->node, &c->d);
     cli_secrets_set_node(c->secrets, &c->node);
     if (failed(e))
         return false;
+    cli_tell_node(options, &c->node);
     /* That the two files can be read is known by now. */
     check_certificate_files(&c->d, &c->node);
     return true;
 }
 
 /* What the closing line calls the configuration. */
-static const char *check_all(struct check *c, const char *conf_file, int count, char **files)
+static const char *check_all(struct check *c, const struct cli_options *options, int count,
+                             char **files)
 {
-    bool node_valid = check_node(c, conf_file);
+    bool node_valid = check_node(c, options);
+    const char *conf_file = options->conf_file;
 
     for (int i = 0; i < count; i++)
         check_yaml(c, files[i], SEVERITY_WARNING);
@@ -121,7 +139,9 @@ static const char *check_all(struct check *c, const char *conf_file, int count, 
         return files[count - 1];
     if (!node_valid)
         return NULL;
-    if (!cli_configuration_open(&c->node, conf_file, &c->served)) {
+    if (c->leave_database && view_is(c->node.database, "postgres"))
+        return "the node";
+    if (!cli_configuration_open(&c->node, options, &c->served)) {
         c->unread = true;
         return NULL;
     }
@@ -130,7 +150,8 @@ static const char *check_all(struct check *c, const char *conf_file, int count, 
         cli_configuration_name(&c->served, &c->d);
         return conf_file != NULL ? conf_file : c->served.name;
     }
-    enum severity severity = conf_file != NULL ? SEVERITY_WARNING : SEVERITY_ERROR;
+    enum severity severity = conf_file != NULL && !c->before_start ? SEVERITY_WARNING
+                                                                   : SEVERITY_ERROR;
     diag_add(&c->d, severity, (struct view){NULL, 0}, 0, 0,
              "there is nothing to serve: give a YAML file, or set declarative_config");
     return conf_file;
@@ -148,6 +169,8 @@ static int conclude(const struct check *c, const char *what, const struct option
     }
     if (c->unread)
         return 1;
+    if (o->prepare)
+        return cli_make_prefix(&c->node) ? 0 : 1;
     if (o->token_file != NULL && c->snapshot != NULL)
         return check_token(c->snapshot, o->token_file, o->json);
     if (o->token_file != NULL) {
@@ -162,6 +185,8 @@ static int check(const struct options *o, int count, char **files)
 {
     struct check c = {.secrets = cli_secrets_new(o->secrets),
                       .served = {.fd = -1},
+                      .before_start = o->prepare,
+                      .leave_database = o->leave_database,
                       .key_files = o->token_file != NULL ? SEVERITY_WARNING : SEVERITY_ERROR};
 
     if (c.secrets == NULL) {
@@ -171,7 +196,7 @@ static int check(const struct options *o, int count, char **files)
     arena_init(&c.arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     arena_init(&c.words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     c.d.arena = &c.words;
-    int code = conclude(&c, check_all(&c, o->conf_file, count, files), o);
+    int code = conclude(&c, check_all(&c, &o->common, count, files), o);
     snapshot_release(c.snapshot);
     cli_configuration_close(&c.served);
     cli_secrets_free(c.secrets);
@@ -180,46 +205,85 @@ static int check(const struct options *o, int count, char **files)
     return code;
 }
 
-static int complain(void)
+int check_prepare(const struct cli_options *common, bool database)
 {
-    fputs(usage, stderr);
-    return 1;
+    const struct options o = {
+        .common = *common, .secrets = true, .prepare = true, .leave_database = !database};
+
+    return check(&o, 0, NULL);
+}
+
+static bool take(struct options *o, int option)
+{
+    switch (option) {
+    case TOKEN:
+        o->token_file = optarg;
+        return true;
+    case AS_JSON:
+        return o->json = true;
+    case SECRETS:
+        return o->secrets = true;
+    default:
+        return cli_option(&o->common, option, optarg);
+    }
+}
+
+/* Takes the node's configuration out of the files: Kong's check gets it there. */
+static bool take_conf(struct options *o, int *count, char **files)
+{
+    int kept = 0;
+
+    for (int i = 0; i < *count; i++) {
+        if (!view_ends_with(view_str(files[i]), VIEW(".conf"))) {
+            files[kept++] = files[i];
+            continue;
+        }
+        if (o->common.conf_file != NULL)
+            return false;
+        o->common.conf_file = files[i];
+    }
+    *count = kept;
+    return true;
 }
 
 static int run(int argc, char **argv)
 {
-    enum { TOKEN = 256, AS_JSON, SECRETS };
-    static const struct option options[] = {{"conf", required_argument, NULL, 'c'},
+    static const struct option options[] = {CLI_OPTIONS,
                                             {"token", required_argument, NULL, TOKEN},
                                             {"json", no_argument, NULL, AS_JSON},
                                             {"secrets", no_argument, NULL, SECRETS},
-                                            {"help", no_argument, NULL, 'h'},
                                             {0}};
-    struct options o = {.json = false};
+    struct options o = {.common = {.usage = usage}};
     int option;
 
-    while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs(usage, stdout);
-            return 0;
-        }
-        if (option == 'c')
-            o.conf_file = optarg;
-        else if (option == TOKEN)
-            o.token_file = optarg;
-        else if (option == AS_JSON)
-            o.json = true;
-        else if (option == SECRETS)
-            o.secrets = true;
-        else
-            return complain();
+    while ((option = getopt_long(argc, argv, CLI_LETTERS, options, NULL)) != -1) {
+        if (!take(&o, option))
+            return cli_misused(&o.common);
     }
-    log_set_level(LOG_ERROR); /* what fails is said by the mistakes */
+    if (o.common.help)
+        return cli_help(&o.common);
+    cli_set_log_level(&o.common); /* what fails is said by the mistakes */
     int count = argc - optind;
-    if ((o.json && o.token_file == NULL) || (o.token_file != NULL && count > 1))
-        return complain();
+    if (!take_conf(&o, &count, argv + optind) || (o.json && o.token_file == NULL) ||
+        (o.token_file != NULL && count > 1))
+        return cli_misused(&o.common);
     return check(&o, count, argv + optind);
+}
+
+static int run_prepare(int argc, char **argv)
+{
+    struct cli_options options = {.usage = prepare_usage};
+    int code;
+
+    if (!cli_options_parse(&options, argc, argv, &code))
+        return code;
+    if (optind < argc)
+        return cli_misused(&options);
+    cli_set_log_level(&options);
+    return check_prepare(&options, false);
 }
 
 const struct command command_check = {"check", "checks the configuration and prints every mistake",
                                       run};
+const struct command command_prepare = {"prepare", "checks everything and makes the prefix",
+                                        run_prepare};

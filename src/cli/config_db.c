@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,14 +206,14 @@ bool config_db_is(const char *action)
     return index_of(action) < COUNT_OF(actions);
 }
 
-static int run_errand(struct errand *x, size_t action, const char *conf_file)
+static int run_errand(struct errand *x, size_t action, const struct cli_options *options)
 {
     int code = 1;
 
     arena_init(&x->arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     arena_init(&x->words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     x->d.arena = &x->words;
-    if (cli_load_node(&x->arena, conf_file, &x->node)) {
+    if (cli_load_node(&x->arena, options, &x->node)) {
         x->host = config_host_offline;
         x->host.node = &x->node;
         x->store = cli_store_open(&x->node, 0);
@@ -228,22 +227,17 @@ static int run_errand(struct errand *x, size_t action, const char *conf_file)
     return code;
 }
 
-int config_db(int argc, char **argv)
+int config_db(struct cli_options *options, int argc, char **argv)
 {
-    static const struct option options[] = {{"conf", required_argument, NULL, 'c'}, {0}};
-    const char *conf_file = NULL;
     struct errand x = {.file = NULL};
-    int option;
+    int code;
 
-    while ((option = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
-        if (option != 'c')
-            return 1;
-        conf_file = optarg;
-    }
+    if (!cli_options_parse(options, argc, argv, &code))
+        return code;
     if (argc - optind != 1) {
         fprintf(stderr, "Error: 'config %s' wants one FILE\n", argv[0]);
         return 1;
     }
     x.file = argv[optind];
-    return run_errand(&x, index_of(argv[0]), conf_file);
+    return run_errand(&x, index_of(argv[0]), options);
 }

@@ -4,10 +4,12 @@
 
 #include <stdbool.h>
 
+#include "cli/options.h"
+
 /* Whether the word is one of the three. */
 bool config_db_is(const char *action);
 
 /* argv[0] is the action; returns the exit code. */
-int config_db(int argc, char **argv);
+int config_db(struct cli_options *options, int argc, char **argv);
 
 #endif

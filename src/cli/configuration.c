@@ -67,10 +67,10 @@ static bool take_copy(const struct node_config *node, err e, const struct store_
 }
 
 /* With the secrets that a login takes; the caller has printed what there is to be said of it. */
-static err load_again(const char *conf_file, struct arena *arena, struct node_config *out,
-                      struct diagnostics *d)
+static err load_again(const struct cli_options *options, struct arena *arena,
+                      struct node_config *out, struct diagnostics *d)
 {
-    struct node_config_sources sources = {.environment = environ, .conf_file = conf_file};
+    struct node_config_sources sources = cli_sources(options);
     struct cli_secrets *secrets = cli_secrets_new(true);
 
     err e = secrets == NULL ? fail(&fault_out_of_memory)
@@ -79,7 +79,7 @@ static err load_again(const char *conf_file, struct arena *arena, struct node_co
     return e;
 }
 
-static bool open_database(const struct node_config *node, const char *conf_file,
+static bool open_database(const struct node_config *node, const struct cli_options *options,
                           struct cli_configuration *c)
 {
     struct store_why why = {""};
@@ -89,7 +89,7 @@ static bool open_database(const struct node_config *node, const char *conf_file,
     store_forget_environment();
     arena_init(&arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     struct diagnostics d = {.arena = &arena};
-    err e = load_again(conf_file, &arena, &whole, &d);
+    err e = load_again(options, &arena, &whole, &d);
     if (failed(e)) {
         /* A password that cannot be had now is a database that cannot be reached now. */
         snprintf(why.text, sizeof why.text, "%.*s",
@@ -105,12 +105,12 @@ static bool open_database(const struct node_config *node, const char *conf_file,
 
 /* ---- Both ---- */
 
-bool cli_configuration_open(const struct node_config *node, const char *conf_file,
+bool cli_configuration_open(const struct node_config *node, const struct cli_options *options,
                             struct cli_configuration *out)
 {
     *out = (struct cli_configuration){.name = "the database", .fd = -1};
     if (view_is(node->database, "postgres"))
-        return open_database(node, conf_file, out);
+        return open_database(node, options, out);
     snprintf(out->path, sizeof out->path, "%.*s", VIEW_ARG(node->declarative_config));
     out->name = out->path;
     return true;

@@ -2,7 +2,7 @@
  * What a node serves, for commands that read it without a running one: a file, or what stands in
  * the database.
  *
- *     if (!cli_configuration_open(&node, conf_file, &c))
+ *     if (!cli_configuration_open(&node, &options, &c))
  *         return 1;
  *     e = entities_load(…, c.path, …, &d);
  *     cli_configuration_name(&c, &d);
@@ -15,6 +15,7 @@
 
 #include "base/diag.h"
 #include "cli/node.h"
+#include "cli/options.h"
 
 struct cli_configuration {
     char path[CLI_PATH_BYTES]; /* to be loaded; "": the node is told to serve nothing */
@@ -31,7 +32,7 @@ struct cli_configuration {
  *
  * False after a message on standard error.  Close it all the same.
  */
-bool cli_configuration_open(const struct node_config *node, const char *conf_file,
+bool cli_configuration_open(const struct node_config *node, const struct cli_options *options,
                             struct cli_configuration *out) MUST_USE;
 void cli_configuration_close(struct cli_configuration *c);
 

@@ -2,7 +2,6 @@
  * those of 'kong migrations'. */
 #include "store/migrations.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,13 +20,12 @@ static const char usage[] =
     "  status      the same, as JSON\n"
     "  reset       drops the tables with everything in them\n"
     "\n"
-    "  -c, --conf FILE           the node's configuration, with pg_host and so on\n"
-    "  -f, --force               bootstrap: resets first; up: though migrations are pending\n"
-    "  -y, --yes                 reset: does not ask\n"
-    "  -q, --quiet               prints mistakes alone\n"
-    "      --db-timeout SECONDS  instead of pg_timeout\n"
+    "  -f, --force          bootstrap: resets first; up: though migrations are pending\n"
+    "  -y, --yes            reset: does not ask\n"
+    "  -q, --quiet          prints mistakes alone\n"
+    "      --db-timeout SECONDS    instead of pg_timeout\n"
     "      --lock-timeout SECONDS  how long to wait for another one that migrates (60)\n"
-    "  -h, --help                this text\n"
+    CLI_OPTIONS_HELP
     "\n"
     "exit: 0; 1 for a mistake; of list: 3 when the database needs bootstrapping, 4 with pending\n"
     "migrations, 5 with new ones\n";
@@ -35,7 +33,7 @@ static const char usage[] =
 enum { EXIT_BOOTSTRAP = 3, EXIT_PENDING = 4, EXIT_NEW = 5, ARENA_MAX_BYTES = 16 << 20 };
 
 struct options {
-    const char *conf_file;
+    struct cli_options common;
     bool force;
     bool yes;
     bool quiet;
@@ -239,7 +237,7 @@ static int act(const char *name, const struct options *o)
         return 1;
     }
     arena_init(&arena, 16 * 1024, ARENA_MAX_BYTES);
-    if (cli_load_node(&arena, o->conf_file, &node)) {
+    if (cli_load_node(&arena, &o->common, &node)) {
         struct store *s = cli_store_open(&node, (int64_t)o->db_timeout_s);
         if (s != NULL)
             code = actions[i].run(s, o);
@@ -252,9 +250,6 @@ static int act(const char *name, const struct options *o)
 static bool take(struct options *o, int option, const char *argument)
 {
     switch (option) {
-    case 'c':
-        o->conf_file = argument;
-        return true;
     case 'f':
         return o->force = true;
     case 'y':
@@ -266,34 +261,30 @@ static bool take(struct options *o, int option, const char *argument)
     case 'l':
         return view_to_u64(view_str(argument), 86400, &o->lock_timeout_s) && o->lock_timeout_s > 0;
     default:
-        return false;
+        return cli_option(&o->common, option, argument);
     }
 }
 
 static int run(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"conf", required_argument, NULL, 'c'},       {"force", no_argument, NULL, 'f'},
-        {"yes", no_argument, NULL, 'y'},              {"quiet", no_argument, NULL, 'q'},
-        {"db-timeout", required_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'},
-        {"lock-timeout", required_argument, NULL, 'l'}, {0}};
-    struct options o = {.lock_timeout_s = STORE_LOCK_WAIT_MS / 1000};
+    static const struct option options[] = {CLI_OPTIONS,
+                                            {"force", no_argument, NULL, 'f'},
+                                            {"yes", no_argument, NULL, 'y'},
+                                            {"quiet", no_argument, NULL, 'q'},
+                                            {"db-timeout", required_argument, NULL, 'd'},
+                                            {"lock-timeout", required_argument, NULL, 'l'},
+                                            {0}};
+    struct options o = {.common = {.usage = usage}, .lock_timeout_s = STORE_LOCK_WAIT_MS / 1000};
     int option;
 
-    while ((option = getopt_long(argc, argv, "c:fyqh", options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs(usage, stdout);
-            return 0;
-        }
-        if (!take(&o, option, optarg)) {
-            fputs(usage, stderr);
-            return 1;
-        }
+    while ((option = getopt_long(argc, argv, CLI_LETTERS "fyq", options, NULL)) != -1) {
+        if (!take(&o, option, optarg))
+            return cli_misused(&o.common);
     }
-    if (argc - optind != 1) {
-        fputs(usage, stderr);
-        return 1;
-    }
+    if (o.common.help)
+        return cli_help(&o.common);
+    if (argc - optind != 1)
+        return cli_misused(&o.common);
     return act(argv[optind], &o);
 }
 

@@ -13,23 +13,26 @@
 #include "config/config.h"
 #include "gateway/config_host.h"
 
-static err load(struct arena *arena, const char *conf_file, struct node_config *out)
+static err load(struct arena *arena, const struct cli_options *options, struct node_config *out,
+                bool warnings)
 {
-    const struct node_config_sources sources = {.environment = environ,
-                                                .conf_file = conf_file,
-                                                .host = &config_host_offline};
+    struct node_config_sources sources = cli_sources(options);
     struct diagnostics d = {.arena = arena};
 
+    sources.host = &config_host_offline;
     err e = node_config_load(arena, &sources, out, &d);
-    diag_print(&d, STDERR_FILENO);
+    if (warnings || d.errors > 0)
+        diag_print(&d, STDERR_FILENO);
     if (failed(e))
         fprintf(stderr, "Error: %s\n", e.fault->text);
+    else
+        cli_tell_node(options, out);
     return e;
 }
 
-bool cli_load_node(struct arena *arena, const char *conf_file, struct node_config *out)
+bool cli_load_node(struct arena *arena, const struct cli_options *options, struct node_config *out)
 {
-    return !failed(load(arena, conf_file, out));
+    return !failed(load(arena, options, out, true));
 }
 
 /* A prefix by default may be another node's: "prefx = …" must not stop that one. */
@@ -43,9 +46,10 @@ static bool says_prefix(const struct node_config *node)
     return false;
 }
 
-bool cli_load_prefix(struct arena *arena, const char *conf_file, struct node_config *out)
+bool cli_load_prefix(struct arena *arena, const struct cli_options *options,
+                     struct node_config *out)
 {
-    err e = load(arena, conf_file, out);
+    err e = load(arena, options, out, false);
 
     return !failed(e) || (is_fault(e, &config_invalid) && says_prefix(out));
 }
@@ -66,15 +70,40 @@ static void pid_path(const struct node_config *node, char out[CLI_PATH_BYTES])
     snprintf(out, CLI_PATH_BYTES, "%.*s/sallyport.pid", VIEW_ARG(node->prefix));
 }
 
+bool cli_make_prefix(const struct node_config *node)
+{
+    char path[CLI_PATH_BYTES];
+    size_t len = (size_t)snprintf(path, sizeof path, "%.*s", VIEW_ARG(node->prefix));
+    struct stat st;
+    int failure = len < sizeof path ? 0 : ENAMETOOLONG;
+
+    /* Those above it may be everybody's to look into, as Kong's; it is not. */
+    for (size_t i = 1; i < len && failure == 0; i++) {
+        if (path[i] != '/')
+            continue;
+        path[i] = '\0';
+        if (mkdir(path, 0755) != 0 && errno != EEXIST)
+            failure = errno;
+        path[i] = '/';
+    }
+    if (failure == 0 && mkdir(path, 0700) != 0 && errno != EEXIST)
+        failure = errno;
+    if (failure == 0 && (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)))
+        failure = ENOTDIR;
+    if (failure == 0)
+        return true;
+    fprintf(stderr, "Error: the prefix %.*s could not be made: %s\n", VIEW_ARG(node->prefix),
+            strerror(failure));
+    return false;
+}
+
 int cli_claim_prefix(const struct node_config *node)
 {
     char path[CLI_PATH_BYTES], prefix[CLI_PATH_BYTES];
 
     snprintf(prefix, sizeof prefix, "%.*s", VIEW_ARG(node->prefix));
-    if (mkdir(prefix, 0700) != 0 && errno != EEXIST) {
-        fprintf(stderr, "Error: the prefix %s could not be made: %s\n", prefix, strerror(errno));
+    if (!cli_make_prefix(node))
         return -1;
-    }
     pid_path(node, path);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) {

@@ -6,21 +6,27 @@
 #include <sys/types.h>
 
 #include "base/arena.h"
+#include "cli/options.h"
 #include "model/node.h"
 
 enum { CLI_PATH_BYTES = 4096 };
 
-/* Loads it, printing every mistake and warning; false when there are mistakes.  conf_file may be
- * NULL.  *out lives in the arena.  Secrets of AWS are left unread: only a start needs them. */
-bool cli_load_node(struct arena *arena, const char *conf_file, struct node_config *out);
+/* Loads it, printing every mistake and warning; false when there are mistakes.  *out lives in the
+ * arena.  Secrets of AWS are left unread: only a start needs them. */
+bool cli_load_node(struct arena *arena, const struct cli_options *options, struct node_config *out);
 
 /* Text from callers goes to a terminal: control characters must not, U+0080 to U+009F included, and
  * stand there as '?'. */
 void cli_print_text(struct view v);
 
 /* For what needs the prefix alone: mistakes elsewhere are printed and do no harm, as long as the
- * file or the environment does say the prefix. */
-bool cli_load_prefix(struct arena *arena, const char *conf_file, struct node_config *out);
+ * file, the environment or the command line does say the prefix.  Warnings are not: a probe that
+ * runs every few seconds would repeat them. */
+bool cli_load_prefix(struct arena *arena, const struct cli_options *options,
+                     struct node_config *out);
+
+/* Makes the prefix's folder, with those above it, when it is not there; false with a message. */
+bool cli_make_prefix(const struct node_config *node);
 
 /*
  * PREFIX/sallyport.pid holds the running process's id, and its lock: whoever holds the lock runs,

@@ -1,7 +1,6 @@
 /* sallyport rotate: gives the database user of a secret a new password. */
 #include "cli/rotate.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,8 +28,7 @@ static const char help[] =
     "  --sslrootcert ROOTS  rds, system, or a PEM file; default: the service's, else rds\n"
     "  --service NAME       the service of the configuration that is meant; default: the\n"
     "                       first that logs in with the secret, if any\n"
-    "  -c, --conf FILE      the node's configuration; by default " CONFIG_DEFAULT_FILE "\n"
-    "  -h, --help           this text\n"
+    CLI_OPTIONS_HELP
     "\n"
     "A service of the configuration that logs in with the secret says the strategy, the master\n"
     "and sslrootcert where no option does; its host must be the secret's.\n"
@@ -51,8 +49,7 @@ static const struct option options[] = {
     {"endpoint-url", required_argument, NULL, ENDPOINT},
     {"sslrootcert", required_argument, NULL, ROOTS},
     {"service", required_argument, NULL, SERVICE},
-    {"conf", required_argument, NULL, 'c'},
-    {"help", no_argument, NULL, 'h'},
+    CLI_OPTIONS,
     {0},
 };
 
@@ -121,11 +118,8 @@ static const char *take(struct rotate_options *o, int code)
     case SERVICE:
         o->service = view_str(optarg);
         return NULL;
-    case 'c':
-        o->conf_file = optarg;
-        return NULL;
     default:
-        return "see 'sallyport rotate --help'";
+        return cli_option(&o->common, code, optarg) ? NULL : "see 'sallyport rotate --help'";
     }
 }
 
@@ -147,7 +141,7 @@ static int rotate(struct rotate_options *o)
     struct rotate_config config = {.roots_fd = -1, .served = {.fd = -1}};
     int code = ROTATE_FAILED;
 
-    log_set_level(LOG_ERROR); /* what fails is said by the steps */
+    cli_set_log_level(&o->common); /* what fails is said by the steps */
     rotate_db_forget_environment();
     if (rotate_config_open(&config, o))
         code = run_with(o, &config);
@@ -163,7 +157,7 @@ static int run(int argc, char **argv)
     int code;
 
     optind = 1;
-    while ((code = getopt_long(argc, argv, "hc:", options, NULL)) != -1) {
+    while ((code = getopt_long(argc, argv, CLI_LETTERS, options, NULL)) != -1) {
         if (code == 'h') {
             fputs(help, stdout);
             return 0;

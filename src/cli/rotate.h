@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/view.h"
 #include "cli/configuration.h"
+#include "cli/options.h"
 #include "cli/rotate_aws.h"
 #include "cli/rotate_database.h"
 #include "model/entities.h"
@@ -25,7 +26,7 @@ struct rotate_options {
     struct view master_id; /* absent: the secret's masterarn */
     struct view region;
     struct view endpoint_url;
-    const char *conf_file;
+    struct cli_options common;
     struct view service;      /* absent: the first that logs in with the secret, if any */
     struct view sslrootcert;  /* absent: the service's, else rds */
     int64_t if_older_than_s;  /* 0: now */

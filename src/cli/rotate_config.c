@@ -205,15 +205,16 @@ static bool load(struct rotate_config *c, const struct rotate_options *o, struct
     struct node_config *node = &c->node;
     struct config_host host = {
         .variable = variable, .secret = stand_in, .file = file, .json_member = json_member};
-    const struct node_config_sources sources = {
-        .environment = environ, .conf_file = o->conf_file, .host = &host};
+    struct node_config_sources sources = cli_sources(&o->common);
     struct entities all = {0};
 
+    sources.host = &host;
     if (failed(node_config_load(&c->arena, &sources, node, d)))
         return false;
+    cli_tell_node(&o->common, node);
     host.node = node;
     c->service.vault = vault_find(&node->vault_aws, 1, VIEW("aws"));
-    if (!cli_configuration_open(node, o->conf_file, &c->served))
+    if (!cli_configuration_open(node, &o->common, &c->served))
         return false;
     if (c->served.path[0] != '\0' &&
         failed(entities_load(&c->arena, c->served.path, &host, &all, d)))

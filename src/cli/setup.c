@@ -1,5 +1,4 @@
 /* sallyport setup: the SQL and the IAM policies that a service's configuration asks for. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/configuration.h"
+#include "cli/options.h"
 #include "cli/secrets.h"
 #include "config/config.h"
 
@@ -27,14 +27,14 @@ static const char help[] =
     "--iam prints policies: the permission to connect as exactly these logins, who may assume the\n"
     "role that has it, and, with assume_role_arn, that the one who assumes it may.\n"
     "\n"
-    "  -c FILE             sallyport.conf, which names the configuration\n"
     "  --config FILE       sallyport.yaml itself\n"
     "  --account ID        the AWS account, 12 digits\n"
     "  --resource-id ID    the DbiResourceId (db-...), DbClusterResourceId (cluster-...) or, of a\n"
     "                      proxy, prx-...\n"
     "  --region REGION     default: iam_auth.region, or the one in the host name\n"
     "  --principal ARN     who assumes the role: the identity that sallyport runs as\n"
-    "  --help              this text\n";
+    "\n"
+    CLI_OPTIONS_HELP;
 
 enum { ARENA_BLOCK_BYTES = 64 << 10, ARENA_MAX_BYTES = 1 << 30, OUTPUT_MAX = 1 << 24 };
 enum option_code { SQL = 256, IAM, CONFIG, ACCOUNT, RESOURCE_ID, REGION, PRINCIPAL };
@@ -42,13 +42,12 @@ enum option_code { SQL = 256, IAM, CONFIG, ACCOUNT, RESOURCE_ID, REGION, PRINCIP
 static const struct option options[] = {
     {"sql", no_argument, NULL, SQL},
     {"iam", no_argument, NULL, IAM},
-    {"conf", required_argument, NULL, 'c'},
     {"config", required_argument, NULL, CONFIG},
     {"account", required_argument, NULL, ACCOUNT},
     {"resource-id", required_argument, NULL, RESOURCE_ID},
     {"region", required_argument, NULL, REGION},
     {"principal", required_argument, NULL, PRINCIPAL},
-    {"help", no_argument, NULL, 'h'},
+    CLI_OPTIONS,
     {0},
 };
 
@@ -56,7 +55,7 @@ struct setup {
     const char *service;
     bool sql;
     bool iam;
-    const char *conf_file;
+    struct cli_options common;
     const char *config_file;
     struct view account;
     struct view resource_id;
@@ -403,7 +402,7 @@ static bool find_configuration(const struct setup *o, struct cli_secrets *secret
                                struct node_config *node, struct arena *arena,
                                struct diagnostics *d, struct cli_configuration *out)
 {
-    struct node_config_sources sources = {.environment = environ, .conf_file = o->conf_file};
+    struct node_config_sources sources = cli_sources(&o->common);
 
     if (o->config_file != NULL) {
         snprintf(out->path, sizeof out->path, "%s", o->config_file);
@@ -412,7 +411,8 @@ static bool find_configuration(const struct setup *o, struct cli_secrets *secret
     if (failed(cli_secrets_load_node(secrets, arena, &sources, node, d)))
         return false;
     cli_secrets_set_node(secrets, node);
-    if (!cli_configuration_open(node, o->conf_file, out))
+    cli_tell_node(&o->common, node);
+    if (!cli_configuration_open(node, &o->common, out))
         return false;
     if (out->path[0] == '\0')
         complain("which configuration? give --config or -c");
@@ -477,9 +477,6 @@ static const char *take(struct setup *o, int code)
     case IAM:
         o->iam = true;
         return NULL;
-    case 'c':
-        o->conf_file = optarg;
-        return NULL;
     case CONFIG:
         o->config_file = optarg;
         return NULL;
@@ -496,7 +493,7 @@ static const char *take(struct setup *o, int code)
         o->principal = view_str(optarg);
         return NULL;
     default:
-        return "see 'sallyport setup --help'";
+        return cli_option(&o->common, code, optarg) ? NULL : "see 'sallyport setup --help'";
     }
 }
 
@@ -507,7 +504,7 @@ static int run(int argc, char **argv)
     int code;
 
     optind = 1;
-    while ((code = getopt_long(argc, argv, "hc:", options, NULL)) != -1) {
+    while ((code = getopt_long(argc, argv, CLI_LETTERS, options, NULL)) != -1) {
         if (code == 'h') {
             fputs(help, stdout);
             return 0;
@@ -520,7 +517,7 @@ static int run(int argc, char **argv)
     if (o.sql == o.iam)
         return complain("setup wants either --sql or --iam");
     o.service = argv[optind];
-    log_set_level(LOG_ERROR); /* what fails is said by the command */
+    cli_set_log_level(&o.common); /* what fails is said by the command */
     return setup(&o);
 }
 

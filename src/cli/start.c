@@ -1,26 +1,50 @@
 /* sallyport start: serves, in the foreground, until a signal ends it. */
-#include <getopt.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "admin/status.h"
 #include "base/log.h"
+#include "cli/check.h"
 #include "cli/cli.h"
 #include "cli/node.h"
+#include "cli/options.h"
+#include "cli/process.h"
 #include "cli/store_login.h"
 #include "cli/store_watch.h"
 #include "cli/secrets.h"
 #include "gateway/control.h"
+#include "gateway/words.h"
 #include "store/kept.h"
+#include "store/migrations.h"
 
-static const char usage[] =
-    "usage: sallyport start [-c SALLYPORT.CONF]\n"
+#define START_OPTIONS_HELP                                                                         \
+    "      --run-migrations        with database = postgres: 'migrations up' first\n"             \
+    "      --db-timeout SECONDS    of these, instead of pg_timeout\n"                              \
+    "      --lock-timeout SECONDS  how long to wait for another one that migrates (60)\n"         \
+    CLI_OPTIONS_HELP
+
+static const char start_usage[] =
+    "usage: sallyport start [OPTION...]\n"
     "\n"
     "Serves in the foreground until SIGTERM (stop), SIGQUIT (finish the calls in flight first);\n"
     "SIGHUP loads the configuration anew.\n"
     "\n"
-    "  -c, --conf FILE   the node's configuration; by default /etc/sallyport/sallyport.conf\n"
-    "  -h, --help        this text\n";
+    START_OPTIONS_HELP;
+
+static const char restart_usage[] =
+    "usage: sallyport restart [OPTION...]\n"
+    "\n"
+    "Checks everything, stops the process that runs in the prefix, if any, and starts in its\n"
+    "place, in the foreground.  With mistakes the running process goes on.\n"
+    "\n"
+    START_OPTIONS_HELP;
+
+struct start_options {
+    struct cli_options common;
+    bool run_migrations;
+    uint64_t db_timeout_s; /* 0: pg_timeout */
+    uint64_t lock_timeout_s;
+};
 
 /* What the process serves with. */
 struct served {
@@ -31,6 +55,7 @@ struct served {
     struct store_watch *watch; /* NULL: database = off */
 };
 
+enum start_option { RUN_MIGRATIONS = CLI_FIRST_OWN, DB_TIMEOUT, LOCK_TIMEOUT };
 enum { UPSTREAMS_SHOWN = 256, FAILURES_SHOWN = 16, SECRETS_SHOWN = 256 };
 
 /* ---- What the status server and the scrape report ---- */
@@ -252,7 +277,7 @@ static void report(void *arg, struct arena *arena, struct status_report *out)
     out->configured = c->snapshot != NULL;
     out->configuration_id = view_str(c->configuration_id);
     out->configured_at_s = c->configured_at_s;
-    out->draining = c->stopping;
+    out->draining = c->stopping || words_drained(c->node);
     out->audit_working = audit.writable && !atomic_load(&c->gateway.unready_audit);
     out->workers = c->worker_count;
     out->client_connections = atomic_load(&c->gateway.clients);
@@ -423,9 +448,10 @@ static bool open_status(struct served *served)
 }
 
 /* With the secrets that it refers to. */
-static bool load_node(struct arena *arena, const char *conf_file, struct node_config *out)
+static bool load_node(struct arena *arena, const struct cli_options *options,
+                      struct node_config *out)
 {
-    struct node_config_sources sources = {.environment = environ, .conf_file = conf_file};
+    struct node_config_sources sources = cli_sources(options);
     struct cli_secrets *secrets = cli_secrets_new(true);
     struct diagnostics d = {.arena = arena};
 
@@ -435,7 +461,32 @@ static bool load_node(struct arena *arena, const char *conf_file, struct node_co
     if (failed(e))
         fprintf(stderr, "Error: %s\n", e.fault->text);
     cli_secrets_free(secrets);
+    if (!failed(e))
+        cli_tell_node(options, out);
     return !failed(e);
+}
+
+/* As Kong's: what is new is run; a database without tables is left to 'migrations bootstrap'. */
+static bool migrate(const struct start_options *o, const struct node_config *node)
+{
+    struct migrations_status status;
+    struct store_why why = {""};
+    size_t done = 0;
+
+    if (!o->run_migrations || !view_is(node->database, "postgres"))
+        return true;
+    struct store *s = cli_store_open(node, (int64_t)o->db_timeout_s);
+    if (s == NULL)
+        return false;
+    err e = migrations_read(s, &status, &why);
+    if (!failed(e) && (!status.bootstrapped || status.missing > 0))
+        e = migrations_up(s, (int64_t)o->lock_timeout_s * 1000, false, &done, &why);
+    store_close(s);
+    if (failed(e))
+        return cli_store_complain(e, &why) == 0;
+    if (done > 0)
+        log_notice("migrated", "new migrations were run", LOG_INT("migrations", (int64_t)done));
+    return true;
 }
 
 /* database = off: the file is its own copy. */
@@ -458,7 +509,7 @@ static bool follow(struct served *served, const struct cli_fetched *read)
     return served->watch != NULL;
 }
 
-static int serve(const char *conf_file)
+static int serve(const struct start_options *o)
 {
     /* As long as the process: threads may still look into them when a late step fails. */
     static struct served served;
@@ -467,8 +518,9 @@ static int serve(const char *conf_file)
     struct node_config *node = &served.node;
 
     arena_init(&served.arena, 16 * 1024, 16 * 1024 * 1024);
-    if (!load_node(&served.arena, conf_file, node))
+    if (!load_node(&served.arena, &o->common, node))
         return 1;
+    cli_options_keep(&o->common);
     if (node->declarative_config.len == 0) {
         fputs("Error: there is nothing to serve: set declarative_config\n", stderr);
         return 1;
@@ -477,7 +529,8 @@ static int serve(const char *conf_file)
     int claim = cli_claim_prefix(node);
     if (claim < 0)
         return 1;
-    if (!fetch(&served, &read) ||
+    words_forget(node);
+    if (!migrate(o, node) || !fetch(&served, &read) ||
         !control_start(c, node, read.path[0] != '\0' ? read.path : NULL) ||
         !open_status(&served) || !follow(&served, &read))
         return 1;
@@ -492,29 +545,72 @@ static int serve(const char *conf_file)
     return code;
 }
 
-static int run(int argc, char **argv)
+/* A mistake must not cost the process that runs.  What serves then serves in this process. */
+static int serve_anew(const struct start_options *o)
 {
-    static const struct option options[] = {
-        {"conf", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
-    const char *conf_file = NULL;
-    int option;
+    struct node_config node;
+    struct arena arena;
 
-    while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs(usage, stdout);
-            return 0;
-        }
-        if (option != 'c') {
-            fputs(usage, stderr);
-            return 1;
-        }
-        conf_file = optarg;
-    }
-    if (optind < argc) {
-        fputs(usage, stderr);
-        return 1;
-    }
-    return serve(conf_file);
+    int code = check_prepare(&o->common, !o->run_migrations);
+    if (code != 0)
+        return code;
+    arena_init(&arena, 16 * 1024, 16 * 1024 * 1024);
+    if (!cli_load_prefix(&arena, &o->common, &node))
+        code = 1;
+    else if (cli_running(&node) != 0)
+        code = process_stop(&node);
+    arena_clear(&arena);
+    fflush(stdout);
+    return code != 0 ? code : serve(o);
 }
 
-const struct command command_start = {"start", "serves until a signal ends it", run};
+static bool take(struct start_options *o, int option)
+{
+    enum { DAY_S = 86400 };
+
+    switch (option) {
+    case RUN_MIGRATIONS:
+        return o->run_migrations = true;
+    case DB_TIMEOUT:
+        return view_to_u64(view_str(optarg), DAY_S, &o->db_timeout_s) && o->db_timeout_s > 0;
+    case LOCK_TIMEOUT:
+        return view_to_u64(view_str(optarg), DAY_S, &o->lock_timeout_s) && o->lock_timeout_s > 0;
+    default:
+        return cli_option(&o->common, option, optarg);
+    }
+}
+
+static int run(const char *usage, int (*act)(const struct start_options *o), int argc, char **argv)
+{
+    static const struct option options[] = {
+        CLI_OPTIONS,
+        {"run-migrations", no_argument, NULL, RUN_MIGRATIONS},
+        {"db-timeout", required_argument, NULL, DB_TIMEOUT},
+        {"lock-timeout", required_argument, NULL, LOCK_TIMEOUT},
+        {0}};
+    struct start_options o = {.common = {.usage = usage},
+                              .lock_timeout_s = STORE_LOCK_WAIT_MS / 1000};
+    int option;
+
+    while ((option = getopt_long(argc, argv, CLI_LETTERS, options, NULL)) != -1) {
+        if (!take(&o, option))
+            return cli_misused(&o.common);
+    }
+    if (o.common.help)
+        return cli_help(&o.common);
+    return optind < argc ? cli_misused(&o.common) : act(&o);
+}
+
+static int run_start(int argc, char **argv)
+{
+    return run(start_usage, serve, argc, argv);
+}
+
+static int run_restart(int argc, char **argv)
+{
+    return run(restart_usage, serve_anew, argc, argv);
+}
+
+const struct command command_start = {"start", "serves until a signal ends it", run_start};
+const struct command command_restart = {
+    "restart", "stops the running process and serves in its place", run_restart};

@@ -1,25 +1,25 @@
 /* sallyport vault get: what a reference to a secret stands for. */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "cli/cli.h"
 #include "cli/configuration.h"
+#include "cli/options.h"
 #include "cli/secrets.h"
 #include "gateway/config_host.h"
 
 static const char usage[] =
-    "usage: sallyport vault get [-c SALLYPORT.CONF] REFERENCE\n"
+    "usage: sallyport vault get [OPTION...] REFERENCE\n"
     "\n"
     "Prints the secret that a reference stands for: {vault://aws/NAME/KEY}, {vault://env/NAME},\n"
     "{vault://file/PATH}, or of a vault of the configuration's own; the short form aws/NAME/KEY\n"
     "does too.  Whoever sees the output sees the secret.\n"
     "\n"
-    "  -c, --conf FILE   the node's configuration, for vault_aws_* and the vaults of its\n"
-    "                    declarative_config; by default " CONFIG_DEFAULT_FILE "\n"
-    "  -h, --help        this text\n"
+    "The configuration's vaults are vault_aws_*, vault_env_prefix and those of its\n"
+    "declarative_config.\n"
+    "\n"
+    CLI_OPTIONS_HELP
     "\n"
     "exit: 0, or 1 when the secret cannot be had\n";
 
@@ -33,25 +33,26 @@ struct vaults {
 };
 
 /* Those of what is served, of which nothing else matters here; else those of sallyport.conf. */
-static bool load_vaults(struct vaults *v, const char *conf_file)
+static bool load_vaults(struct vaults *v, const struct cli_options *options)
 {
-    struct node_config_sources sources = {
-        .environment = environ, .conf_file = conf_file, .host = &config_host_offline};
+    struct node_config_sources sources = cli_sources(options);
     struct diagnostics d = {.arena = &v->arena}, ignored = {.arena = &v->arena};
     struct config_host host = config_host_offline;
     struct cli_configuration c;
     struct entities entities;
 
+    sources.host = &config_host_offline;
     err e = node_config_load(&v->arena, &sources, &v->node, &d);
     if (failed(e)) {
         diag_print(&d, STDERR_FILENO);
         fprintf(stderr, "Error: %s\n", e.fault->text);
         return false;
     }
+    cli_tell_node(options, &v->node);
     host.node = &v->node;
     v->items = &v->node.vault_aws;
     v->count = 1;
-    if (!cli_configuration_open(&v->node, conf_file, &c)) {
+    if (!cli_configuration_open(&v->node, options, &c)) {
         fputs("Warning: the vaults of the configuration are not known\n", stderr);
         return true;
     }
@@ -85,7 +86,7 @@ static bool look_up(struct vaults *v, struct cli_secrets *secrets, struct view t
     return true;
 }
 
-static int get(const char *conf_file, const char *given)
+static int get(const struct cli_options *options, const char *given)
 {
     struct cli_secrets *secrets = cli_secrets_new(true);
     struct secret_answer answer = {.pending = false};
@@ -95,7 +96,7 @@ static int get(const char *conf_file, const char *given)
     bool braces = given[0] == '{';
     struct view text = arena_printf(&v.arena, "%s%s%s", braces ? "" : "{vault://", given,
                                     braces ? "" : "}");
-    bool good = secrets != NULL && text.data != NULL && load_vaults(&v, conf_file);
+    bool good = secrets != NULL && text.data != NULL && load_vaults(&v, options);
     if (good && !look_up(&v, secrets, text, &answer)) {
         fprintf(stderr, "Error: %s\n", answer.why);
         good = false;
@@ -110,28 +111,15 @@ static int get(const char *conf_file, const char *given)
 
 static int run(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"conf", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
-    const char *conf_file = NULL;
-    int option;
+    struct cli_options options = {.usage = usage};
+    int code;
 
-    while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs(usage, stdout);
-            return 0;
-        }
-        if (option != 'c') {
-            fputs(usage, stderr);
-            return 1;
-        }
-        conf_file = optarg;
-    }
-    if (argc - optind != 2 || strcmp(argv[optind], "get") != 0) {
-        fputs(usage, stderr);
-        return 1;
-    }
-    log_set_level(LOG_ERROR); /* what fails is said by the command */
-    return get(conf_file, argv[optind + 1]);
+    if (!cli_options_parse(&options, argc, argv, &code))
+        return code;
+    if (argc - optind != 2 || strcmp(argv[optind], "get") != 0)
+        return cli_misused(&options);
+    cli_set_log_level(&options); /* what fails is said by the command */
+    return get(&options, argv[optind + 1]);
 }
 
 const struct command command_vault = {"vault", "prints the secret that a reference stands for",

@@ -1,66 +1,211 @@
 #include "config/kong_properties.h"
 
 #include "base/attr.h"
+#include "config/schema.h"
 
-/* From kong.conf.default of Kong 3.9 and the Enterprise properties of 3.15. */
-static const char *const names[] = {
-    "admin_access_log", "admin_error_log", "admin_gui_auth", "admin_gui_host", "admin_gui_listen",
-    "admin_gui_origin", "admin_gui_path", "admin_gui_url", "admin_listen", "admin_ssl_cert",
-    "admin_ssl_cert_key", "allow_debug_header", "anonymous_reports", "audit_log",
-    "client_body_buffer_size",
-    "client_ssl", "client_ssl_cert", "client_ssl_cert_key", "data_plane_config_cache_mode",
-    "db_cache_neg_ttl", "db_cache_ttl", "db_cache_warmup_entities", "db_resurrect_ttl",
-    "db_update_frequency", "db_update_propagation", "declarative_config_encryption_mode",
-    "declarative_config_string", "dedicated_config_processing", "enforce_rbac",
-    "error_default_type",
-    "error_log", "error_template_html", "error_template_json", "error_template_plain",
-    "error_template_xml", "headers", "headers_upstream", "host_ports", "keyring_enabled",
-    "kic", "license_path", "lmdb_environment_path", "lmdb_map_size", "lua_max_post_args",
-    "lua_max_req_headers", "lua_max_resp_headers", "lua_max_uri_args", "lua_package_cpath",
-    "lua_package_path", "lua_socket_pool_size", "lua_ssl_protocols", "max_queued_batches",
-    "max_retry_after", "mem_cache_size",
-    "nginx_daemon", "nginx_main_daemon", "nginx_user", "nginx_worker_processes",
-    "node_id", "openresty_path", "pluginserver_names", "plugins", "port_maps", "portal",
-    "privileged_agent", "proxy_access_log", "proxy_error_log", "proxy_server",
-    "proxy_server_ssl_verify", "proxy_stream_access_log", "proxy_stream_error_log",
-    "real_ip_header", "real_ip_recursive", "request_debug", "request_debug_token",
-    "resolver_address",
-    "resolver_error_ttl", "resolver_family", "resolver_hosts_file", "resolver_lru_cache_size",
-    "resolver_mem_cache_size", "resolver_not_found_ttl", "resolver_stale_ttl", "resolver_valid_ttl",
-    "role", "route_validation_strategy", "router_consistency", "router_flavor",
-    "rpc", "rpc_sync", "socket_path", "ssl_cert_key_default", "ssl_cipher_suite", "ssl_ciphers",
-    "ssl_dhparam", "ssl_prefer_server_ciphers", "ssl_protocols", "ssl_session_cache_size",
-    "ssl_session_tickets", "ssl_session_timeout", "status_access_log", "status_error_log",
-    "status_ssl_cert", "status_ssl_cert_key", "stream_listen", "tls_certificate_verify",
-    "tracing_instrumentations", "tracing_sampling_rate", "trusted_ips", "untrusted_lua",
-    "untrusted_lua_sandbox_environment", "untrusted_lua_sandbox_requires",
-    "upstream_keepalive_idle_timeout", "upstream_keepalive_max_requests",
-    "upstream_keepalive_pool_size", "vaults", "vaults_lazy_load_secrets", "vitals",
-    "worker_consistency", "worker_events_max_payload", "worker_state_update_frequency",
-    "wasm", "wasm_filters_path", "wasm_filters", "wasm_dynamic_module", "cluster_cert",
-    "cluster_cert_key",
+enum group {
+    NGINX,
+    LUA,
+    ADMIN,
+    HYBRID,
+    LOGS,
+    PLUGINS,
+    ADDRESSES,
+    CIPHERS,
+    ANSWERS,
+    CACHES,
+    RESOLVER,
+    UPSTREAMS,
+    PORTAL,
+    REPORTS,
+    LOGINS,
+    VAULTS,
+    KEYRING,
+    FILES,
 };
 
-static const char *const families[] = {
-    "pg_azure_", "pg_gcp_", "pg_oauth_", "pg_ro_azure_", "pg_ro_gcp_", "pg_ro_oauth_",
-    "vault_", "nginx_",  "cluster_", "dns_",   "opentelemetry_", "pluginserver_",
-    "admin_gui_", "portal_", "smtp_",  "keyring_", "audit_log_", "analytics_", "konnect_",
-    "wasm_",     "tracing_", "rbac_",  "vitals_",  "ai_",
+static const struct kong_group groups[] = {
+    [NGINX] = {"nginx", "there is no nginx here; 'workers' and 'max_connections' are of this file"},
+    [LUA] = {"Lua", "there is no Lua here"},
+    [ADMIN] = {"Admin API and Kong Manager",
+               "there is no Admin API: what is served is a file, or comes by 'config db_import'"},
+    [HYBRID] = {"hybrid mode", "there is no control plane: every node reads the database itself"},
+    [LOGS] = {"logs", "the log goes to standard error (log_level, log_format), calls to the audit"},
+    [PLUGINS] = {"plugins", "there are no plugins: issuers, roles and routes say who may do what"},
+    [ADDRESSES] = {"addresses", "the address of a caller is that of the connection, and "
+                                "proxy_listen and status_listen are the only doors"},
+    [CIPHERS] = {"TLS of the proxy", "TLS 1.2 and 1.3 with forward secrecy are spoken, by "
+                                     "ssl_cert and ssl_cert_key"},
+    [ANSWERS] = {"headers and error pages", "answers are JSON, errors application/problem+json"},
+    [CACHES] = {"caches", "a node holds its whole configuration, and hears of changes at once"},
+    [RESOLVER] = {"DNS", "names are looked up as the system does"},
+    [UPSTREAMS] = {"upstreams", "a service's connections are set by its 'pool'"},
+    [PORTAL] = {"Developer Portal and mail", "there is no portal, and no mail is sent"},
+    [REPORTS] = {"reports and traces",
+                 "nothing is reported anywhere; /metrics is on status_listen"},
+    [LOGINS] = {"other clouds", "the login to the database is by a password or pg_iam_auth"},
+    [VAULTS] = {"vaults", "the vaults are env, file and aws; they are there without being named"},
+    [KEYRING] = {"keyring", "this version does not have it"},
+    [FILES] = {"files", "a node keeps what it needs in its prefix"},
 };
+
+struct row {
+    const char *name; /* a '*' at an end: whatever begins, or ends, with the rest */
+    enum group group;
+};
+
+/* The first that fits counts. */
+static const struct row rows[] = {
+    {"nginx_*", NGINX},
+    {"*_access_log", LOGS},
+    {"*_error_log", LOGS},
+    {"error_log", LOGS},
+    {"debug_*", ADMIN},
+    {"admin_*", ADMIN},
+    {"rbac_*", ADMIN},
+    {"enforce_rbac", ADMIN},
+    {"audit_log", ADMIN},
+    {"audit_log_*", ADMIN},
+    {"event_hooks_enabled", ADMIN},
+    {"route_validation_strategy", ADMIN},
+    {"enforce_route_path_pattern", ADMIN},
+    {"mem_cache_size", NGINX},
+    {"consumers_mem_cache_size", NGINX},
+    {"client_body_buffer_size", NGINX},
+    {"openresty_path", NGINX},
+    {"legacy_worker_events", NGINX},
+    {"worker_events_max_payload", NGINX},
+    {"dedicated_config_processing", NGINX},
+    {"lua_max_*", LUA},
+    {"lua_package_*", LUA},
+    {"lua_socket_*", LUA},
+    {"lua_ssl_protocols", LUA},
+    {"untrusted_lua", LUA},
+    {"untrusted_lua_*", LUA},
+    {"plugins", PLUGINS},
+    {"pluginserver_*", PLUGINS},
+    {"wasm", PLUGINS},
+    {"wasm_*", PLUGINS},
+    {"ai_*", PLUGINS},
+    {"identity_service", PLUGINS},
+    {"max_queued_batches", PLUGINS},
+    {"max_retry_after", PLUGINS},
+    {"role", HYBRID},
+    {"kic", HYBRID},
+    {"rpc", HYBRID},
+    {"rpc_sync", HYBRID},
+    {"incremental_sync", HYBRID},
+    {"cluster_*", HYBRID},
+    {"konnect_*", HYBRID},
+    {"data_plane_config_cache_mode", HYBRID},
+    {"declarative_config_encryption_mode", HYBRID},
+    {"allow_inconsistent_data_plane_plugins", HYBRID},
+    {"privileged_agent", HYBRID},
+    {"stream_listen", ADDRESSES},
+    {"port_maps", ADDRESSES},
+    {"host_ports", ADDRESSES},
+    {"trusted_ips", ADDRESSES},
+    {"real_ip_header", ADDRESSES},
+    {"real_ip_recursive", ADDRESSES},
+    {"proxy_url", ADDRESSES},
+    {"ssl_cert_key_default", CIPHERS},
+    {"ssl_cipher_suite", CIPHERS},
+    {"ssl_ciphers", CIPHERS},
+    {"ssl_dhparam", CIPHERS},
+    {"ssl_prefer_server_ciphers", CIPHERS},
+    {"ssl_protocols", CIPHERS},
+    {"ssl_session_cache_size", CIPHERS},
+    {"ssl_session_tickets", CIPHERS},
+    {"ssl_session_timeout", CIPHERS},
+    {"status_ssl_cert", CIPHERS},
+    {"status_ssl_cert_key", CIPHERS},
+    {"tls_certificate_verify", CIPHERS},
+    {"fips", CIPHERS},
+    {"headers", ANSWERS},
+    {"headers_upstream", ANSWERS},
+    {"error_default_type", ANSWERS},
+    {"error_template_html", ANSWERS},
+    {"error_template_json", ANSWERS},
+    {"error_template_plain", ANSWERS},
+    {"error_template_xml", ANSWERS},
+    {"allow_debug_header", ANSWERS},
+    {"request_debug", ANSWERS},
+    {"request_debug_token", ANSWERS},
+    {"db_cache_neg_ttl", CACHES},
+    {"db_cache_ttl", CACHES},
+    {"db_cache_warmup_entities", CACHES},
+    {"db_resurrect_ttl", CACHES},
+    {"db_update_frequency", CACHES},
+    {"db_update_propagation", CACHES},
+    {"router_consistency", CACHES},
+    {"router_flavor", CACHES},
+    {"worker_consistency", CACHES},
+    {"worker_state_update_frequency", CACHES},
+    {"dns_*", RESOLVER},
+    {"resolver_*", RESOLVER},
+    {"new_dns_client", RESOLVER},
+    {"client_ssl", UPSTREAMS},
+    {"client_ssl_cert", UPSTREAMS},
+    {"client_ssl_cert_key", UPSTREAMS},
+    {"upstream_keepalive_*", UPSTREAMS},
+    {"proxy_server", UPSTREAMS},
+    {"proxy_server_ssl_verify", UPSTREAMS},
+    {"portal", PORTAL},
+    {"portal_*", PORTAL},
+    {"smtp_*", PORTAL},
+    {"anonymous_reports", REPORTS},
+    {"vitals", REPORTS},
+    {"vitals_*", REPORTS},
+    {"analytics_*", REPORTS},
+    {"opentelemetry_*", REPORTS},
+    {"tracing", REPORTS},
+    {"tracing_*", REPORTS},
+    {"generate_trace_details", REPORTS},
+    {"pg_azure_*", LOGINS},
+    {"pg_gcp_*", LOGINS},
+    {"pg_oauth_*", LOGINS},
+    {"pg_ro_azure_*", LOGINS},
+    {"pg_ro_gcp_*", LOGINS},
+    {"pg_ro_oauth_*", LOGINS},
+    {"vaults", VAULTS},
+    {"vaults_lazy_load_secrets", VAULTS},
+    {"vault_*", VAULTS},
+    {"keyring_*", KEYRING},
+    {"declarative_config_string", FILES},
+    {"feature_conf_path", FILES},
+    {"license_path", FILES},
+    {"license_data", FILES},
+    {"lmdb_environment_path", FILES},
+    {"lmdb_map_size", FILES},
+    {"node_id", FILES},
+    {"socket_path", FILES},
+};
+
+static bool fits(const char *pattern, struct view name)
+{
+    struct view p = view_str(pattern);
+
+    if (p.data[0] == '*')
+        return name.len > p.len - 1 && view_ends_with(name, view_from(p, 1));
+    if (p.data[p.len - 1] == '*')
+        return name.len > p.len - 1 && view_starts_with(name, view_upto(p, p.len - 1));
+    return view_eq(name, p);
+}
+
+const struct kong_group *kong_property_group(struct view name)
+{
+    /* All of these two are ours too, so that another name is a slip. */
+    if (view_starts_with(name, VIEW("vault_aws_")) || view_starts_with(name, VIEW("vault_env_")) ||
+        schema_field(&schema_node, name) != NULL)
+        return NULL;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        if (fits(rows[i].name, name))
+            return &groups[rows[i].group];
+    }
+    return NULL;
+}
 
 bool kong_property_known(struct view name)
 {
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        if (view_is(name, names[i]))
-            return true;
-    }
-    /* All of these are ours too, so that another name is a slip. */
-    if (view_starts_with(name, VIEW("vault_aws_")) || view_starts_with(name, VIEW("vault_env_")))
-        return false;
-    for (size_t i = 0; i < COUNT_OF(families); i++) {
-        if (view_starts_with(name, view_str(families[i])) &&
-            name.len > view_str(families[i]).len)
-            return true;
-    }
-    return false;
+    return kong_property_group(name) != NULL;
 }

@@ -7,6 +7,7 @@
 #include "config/conf_file.h"
 #include "config/config.h"
 #include "config/file.h"
+#include "config/kong_compat.h"
 #include "config/kong_properties.h"
 #include "config/node_joiner.h"
 #include "config/reference.h"
@@ -35,7 +36,17 @@ void joiner_report(struct joiner *j, enum severity severity, const struct proper
         diag_add(j->d, severity, (struct view){NULL, 0}, 0, 0, "'%s' on the command line: %s", name,
                  text);
     else
-        diag_add(j->d, severity, (struct view){NULL, 0}, 0, 0, "'%s': %s", name, text);
+        diag_add(j->d, severity, (struct view){NULL, 0}, 0, 0, "'%s'%s: %s", name,
+                 o->kind == ORIGIN_DEFAULT && o->source.len > 0 ? ", Kong's default" : "", text);
+}
+
+void joiner_no_effect(struct joiner *j, const struct property_origin *o, const char *name,
+                      const char *group, const char *text)
+{
+    if (j->kong)
+        kong_idle(j, view_str(name), o, group, text);
+    else
+        joiner_report(j, SEVERITY_WARNING, o, name, text);
 }
 
 struct property_origin *joiner_origin(const struct joiner *j, const char *name)
@@ -85,6 +96,37 @@ static bool parse_property(const struct value_style *style, const struct field *
     return kept.data != NULL;
 }
 
+/* Kong takes the text itself, or that in base64, where a file is meant.  It may be a private key,
+ * and no message may quote it. */
+static bool is_pem(struct view value)
+{
+    return view_starts_with(value, VIEW("-----BEGIN")) ||
+           view_starts_with(value, VIEW("LS0tLS1CRUdJTi")); /* the same in base64 */
+}
+
+/* How the values of sallyport.conf are written; a kong.conf's are made so.  False: there is nothing
+ * to set. */
+static bool prepare_value(struct joiner *j, const struct field *f, struct view *value,
+                          const struct property_origin *origin)
+{
+    size_t last = value->len > 0 ? value->len - 1 : 0;
+
+    if (last > 0 && (value->data[0] == '"' || value->data[0] == '\'') &&
+        value->data[0] == value->data[last] && j->kong)
+        joiner_report(j, SEVERITY_WARNING, origin, f->name,
+                      "the quotes are part of the value, as in Kong; remove them");
+    if (f->type == FIELD_PATH && is_pem(*value)) {
+        joiner_report(j, SEVERITY_ERROR, origin, f->name,
+                      "is the content of a file; write it into one and give its path");
+        return false;
+    }
+    if (j->kong)
+        *value = kong_value(j, f, *value, origin);
+    if (value->data == NULL)
+        j->no_memory = true;
+    return value->len > 0; /* as in Kong: as if it were not given */
+}
+
 static void set_property(struct joiner *j, const struct field *f, struct view value,
                          const struct property_origin *origin)
 {
@@ -99,6 +141,8 @@ static void set_property(struct joiner *j, const struct field *f, struct view va
         style.folder = file_folder(origin->source);
     if (referenced && !resolve(j, f, &value, origin))
         return;
+    if (!prepare_value(j, f, &value, origin))
+        return;
     if (!parse_property(&style, f, value, (char *)j->out + f->offset, why)) {
         joiner_report(j, SEVERITY_ERROR, origin, f->name,
                referenced ? "what the reference stands for is not a valid value" : why);
@@ -111,17 +155,31 @@ static void set_property(struct joiner *j, const struct field *f, struct view va
         kept->reference = arena_copy(j->arena, written);
 }
 
+static void kongs_property(struct joiner *j, const struct given *g, const char *name,
+                           const struct kong_group *group)
+{
+    if (j->kong)
+        kong_idle(j, g->name, &g->origin, group->name, group->why);
+    else
+        joiner_report(j, SEVERITY_WARNING, &g->origin, name,
+                      "is known from Kong, but not supported yet by this version; it has no "
+                      "effect");
+}
+
+/* Kong passes over a name that it does not know, and containers have variables of their own
+ * (KONG_PROXY_PORT of a Kubernetes service); one that may be a slip is told all the same. */
 static void unknown_property(struct joiner *j, const struct given *g)
 {
     struct view known[PROPERTIES_MAX];
-    char name[PROPERTY_NAME_BYTES], text[WHY_BYTES];
-    bool variable = g->origin.kind == ORIGIN_ENVIRONMENT;
+    char name[PROPERTY_NAME_BYTES], text[WHY_BYTES] = "there is no such property";
+    const struct kong_group *group = kong_property_group(g->name);
+    bool mild = g->origin.kind == ORIGIN_ENVIRONMENT ||
+                (j->kong && g->origin.kind == ORIGIN_FILE);
     size_t count = 0;
 
     snprintf(name, sizeof name, "%.*s", VIEW_ARG(view_upto(g->name, sizeof name - 1)));
-    if (kong_property_known(g->name)) {
-        joiner_report(j, SEVERITY_WARNING, &g->origin, name,
-               "is known from Kong, but not supported yet by this version; it has no effect");
+    if (group != NULL) {
+        kongs_property(j, g, name, group);
         return;
     }
     for (; count < schema_node.field_count && count < PROPERTIES_MAX; count++)
@@ -130,9 +188,10 @@ static void unknown_property(struct joiner *j, const struct given *g)
     if (near.data != NULL)
         snprintf(text, sizeof text, "there is no such property; did you mean '%.*s'?",
                  VIEW_ARG(near));
+    if (near.data == NULL && mild && j->kong)
+        kong_idle(j, g->name, &g->origin, "unknown names", "there is no such property");
     else
-        snprintf(text, sizeof text, "there is no such property");
-    joiner_report(j, variable ? SEVERITY_WARNING : SEVERITY_ERROR, &g->origin, name, text);
+        joiner_report(j, mild ? SEVERITY_WARNING : SEVERITY_ERROR, &g->origin, name, text);
 }
 
 static enum joiner_turn turn_of(const struct field *f)
@@ -175,15 +234,20 @@ static void set_defaults(struct joiner *j)
     for (size_t i = 0; i < schema_node.field_count; i++) {
         const struct field *f = &schema_node.fields[i];
         struct property_origin origin = {.property = f->name, .kind = ORIGIN_DEFAULT};
+        const char *fallback = j->kong ? kong_default(f->name) : NULL;
+        if (fallback != NULL)
+            origin.source = VIEW("Kong");
+        else
+            fallback = f->fallback;
         j->origins[i] = origin;
-        if (f->fallback != NULL)
-            set_property(j, f, view_str(f->fallback), &origin);
+        if (fallback != NULL)
+            set_property(j, f, view_str(fallback), &origin);
     }
 }
 
 /* --- the sources --- */
 
-/* The parsed line still holds the text of a secret, which has its copy by now. */
+/* The parsed line still holds the text of a secret, which has its copy by now, or one of Kong's. */
 static void wipe_secret(const struct conf_line *line)
 {
     const struct field *f = schema_field(&schema_node, line->name);
@@ -192,14 +256,17 @@ static void wipe_secret(const struct conf_line *line)
         char *write;
     } at = {line->value.data};
 
-    if (f != NULL && (f->flags & FIELD_SECRET) && line->value.len > 0)
+    if ((f == NULL || (f->flags & FIELD_SECRET)) && line->value.len > 0)
         secret_wipe(at.write, line->value.len);
 }
 
 static err read_lines(struct joiner *j, const char *path, struct view text)
 {
     j->out->conf_file = arena_copy(j->arena, view_str(path));
-    return conf_file_parse(j->arena, j->out->conf_file, text, &j->lines, j->d);
+    if (!j->switched)
+        j->kong = conf_file_switches_on(text, "kong_compat");
+    return conf_file_parse(j->arena, j->out->conf_file, text,
+                           j->kong ? CONF_OF_KONG : CONF_OURS, &j->lines, j->d);
 }
 
 static void take_lines(struct joiner *j)
@@ -208,20 +275,35 @@ static void take_lines(struct joiner *j)
         struct given g = {l->name,
                           l->value,
                           {.kind = ORIGIN_FILE, .source = j->out->conf_file, .line = l->line}};
-        take(j, &g);
+        if (!l->replaced)
+            take(j, &g);
         if (j->turn + 1 == JOINER_TURNS)
             wipe_secret(l);
     }
 }
 
+/* The first that is there, Kong's own places among them when its files are read. */
+static const char *default_file(const struct joiner *j)
+{
+    static const char *const places[] = {CONFIG_DEFAULT_FILE, "/etc/kong/kong.conf",
+                                         "/etc/kong.conf"};
+    size_t count = j->kong ? COUNT_OF(places) : 1;
+
+    for (size_t i = 0; i < count; i++) {
+        if (access(places[i], F_OK) == 0)
+            return places[i];
+    }
+    return NULL;
+}
+
 static err read_conf(struct joiner *j, const struct node_config_sources *s)
 {
-    const char *path = s->conf_file != NULL ? s->conf_file : CONFIG_DEFAULT_FILE;
+    const char *path = s->conf_file != NULL ? s->conf_file : default_file(j);
     struct buf text;
 
     if (s->conf_text.data != NULL)
-        return read_lines(j, path, s->conf_text);
-    if (s->conf_file == NULL && access(path, F_OK) != 0)
+        return read_lines(j, path != NULL ? path : CONFIG_DEFAULT_FILE, s->conf_text);
+    if (path == NULL)
         return OK;
     buf_init(&text, CONF_MAX_BYTES + (64 << 10));
     err e = file_read(path, &text, j->d);
@@ -265,74 +347,6 @@ static void take_environment(struct joiner *j, char *const *environment, struct 
 
 /* --- rules of several properties --- */
 
-static void check_proxy_listen(struct joiner *j, bool *tls)
-{
-    const struct listens *l = &j->out->proxy_listen;
-    char text[WHY_BYTES];
-
-    for (size_t i = 0; i < l->count; i++) {
-        const struct listen *at = &l->items[i];
-        *tls = *tls || at->tls;
-        if (at->tls || j->out->allow_plaintext || host_is_loopback(at->host))
-            continue;
-        bool v6 = memchr(at->host.data, ':', at->host.len) != NULL;
-        snprintf(text, sizeof text,
-                 "%s%.*s%s:%u is not loopback and has no TLS; write ssl after it, or "
-                 "allow_plaintext = on",
-                 v6 ? "[" : "", VIEW_ARG(at->host), v6 ? "]" : "", at->port);
-        joiner_report(j, SEVERITY_ERROR, joiner_origin(j, "proxy_listen"), "proxy_listen", text);
-    }
-}
-
-/* It answers without a token, and speaks no TLS: what the status server itself refuses is told by
- * `check` already (admin/status.c). */
-static void check_status_listen(struct joiner *j)
-{
-    const struct listens *l = &j->out->status_listen;
-    char text[WHY_BYTES];
-
-    for (size_t i = 0; i < l->count; i++) {
-        const struct listen *at = &l->items[i];
-        bool v6 = memchr(at->host.data, ':', at->host.len) != NULL;
-        if (!at->tls && host_is_loopback(at->host))
-            continue;
-        snprintf(text, sizeof text, "%s%.*s%s:%u%s: the status server is plain and asks for no "
-                 "token; it must stay on loopback, without ssl",
-                 v6 ? "[" : "", VIEW_ARG(at->host), v6 ? "]" : "", at->port, at->tls ? " ssl" : "");
-        joiner_report(j, SEVERITY_ERROR, joiner_origin(j, "status_listen"), "status_listen", text);
-    }
-}
-
-static bool listens_meet(const struct listens *a, const struct listens *b)
-{
-    for (size_t i = 0; i < a->count; i++) {
-        for (size_t k = 0; k < b->count; k++) {
-            if (a->items[i].port == b->items[k].port &&
-                view_eq(a->items[i].host, b->items[k].host))
-                return true;
-        }
-    }
-    return false;
-}
-
-static void check_certificate(struct joiner *j, bool tls)
-{
-    const struct {
-        const char *name;
-        struct view path;
-    } files[] = {{"ssl_cert", j->out->ssl_cert}, {"ssl_cert_key", j->out->ssl_cert_key}};
-
-    for (size_t i = 0; i < 2; i++) {
-        const struct property_origin *origin = joiner_origin(j, files[i].name);
-        if (tls && files[i].path.len == 0)
-            joiner_report(j, SEVERITY_ERROR, origin, files[i].name,
-                          "is needed by an address with ssl");
-        else if (!tls && files[i].path.len > 0)
-            joiner_report(j, SEVERITY_WARNING, origin, files[i].name,
-                   "has no effect: no address has ssl");
-    }
-}
-
 static void check_files(struct joiner *j)
 {
     static const char *const names[] = {"declarative_config", "ssl_cert", "ssl_cert_key"};
@@ -358,8 +372,8 @@ static void name_fetched_file(struct joiner *j)
     if (!view_is(j->out->database, "postgres"))
         return;
     if (origin->kind != ORIGIN_DEFAULT)
-        joiner_report(j, SEVERITY_WARNING, origin, "declarative_config",
-                      "has no effect with database = postgres");
+        joiner_no_effect(j, origin, "declarative_config", "files",
+                         "has no effect with database = postgres");
     j->out->declarative_config =
         arena_printf(j->arena, "%.*s/" STORE_FILE, VIEW_ARG(j->out->prefix));
     origin->kind = ORIGIN_PROPERTY;
@@ -371,14 +385,10 @@ static void finish(struct joiner *j)
 {
     struct node_config *out = j->out;
     char host[256] = "localhost";
-    bool tls = false;
 
-    check_proxy_listen(j, &tls);
-    check_status_listen(j);
-    if (listens_meet(&out->proxy_listen, &out->status_listen))
-        joiner_report(j, SEVERITY_ERROR, joiner_origin(j, "status_listen"), "status_listen",
-               "has an address that proxy_listen has too");
-    check_certificate(j, tls);
+    while (out->prefix.len > 1 && out->prefix.data[out->prefix.len - 1] == '/')
+        out->prefix.len--; /* as Kong's; its own is /usr/local/kong/ */
+    joiner_finish_listens(j);
     check_files(j);
     joiner_finish_pg(j);
     name_fetched_file(j);
@@ -388,6 +398,7 @@ static void finish(struct joiner *j)
         out->node_name = arena_copy(j->arena, view_str(host));
     if (out->audit_directory.data == NULL || out->node_name.data == NULL)
         j->no_memory = true;
+    kong_tell(j);
 }
 
 static void take_all(struct joiner *j, const struct node_config_sources *s)
@@ -401,10 +412,33 @@ static void take_all(struct joiner *j, const struct node_config_sources *s)
     }
 }
 
+/* How the file is to be read has to be known before it is: the command line and the environment say
+ * it, else the file itself (read_lines). */
+static void find_switch(struct joiner *j, const struct node_config_sources *s)
+{
+    static const char *const variables[] = {"KONG_KONG_COMPAT", "SALLYPORT_KONG_COMPAT"};
+    struct view value = {NULL, 0}, name;
+
+    for (size_t i = 0; i < COUNT_OF(variables); i++) {
+        for (char *const *e = s->environment; e != NULL && *e != NULL; e++) {
+            struct view text = view_cut(view_str(*e), '=', &name);
+            if (view_is(name, variables[i]) && text.len > 0)
+                value = text;
+        }
+    }
+    for (size_t i = 0; i < s->setting_count; i++) {
+        if (view_is(s->settings[i].name, "kong_compat"))
+            value = s->settings[i].value;
+    }
+    j->switched = value.data != NULL;
+    j->kong = view_is(value, "on") || view_is(value, "true");
+}
+
 static err join(struct joiner *j, const struct node_config_sources *s)
 {
-    set_defaults(j);
+    find_switch(j, s);
     TRY(read_conf(j, s));
+    set_defaults(j);
     for (j->turn = TURN_VAULTS; j->turn < JOINER_TURNS; j->turn++)
         take_all(j, s);
     finish(j);
@@ -419,7 +453,8 @@ err node_config_load(struct arena *arena, const struct node_config_sources *sour
     struct joiner j = {.arena = arena,
                        .host = sources->host != NULL ? sources->host : &config_system,
                        .d = d,
-                       .out = out};
+                       .out = out,
+                       .idle_end = &out->idle};
 
     *out = (struct node_config){0};
     j.origins = ARENA_ARRAY(arena, schema_node.field_count, struct property_origin);

@@ -68,6 +68,13 @@ static void say(const struct side *side, enum severity severity, const char *nam
     joiner_report(side->j, severity, origin(side, name), full, text);
 }
 
+static void no_effect(const struct side *side, const char *name, const char *why)
+{
+    struct property_origin *o = origin(side, name);
+
+    joiner_no_effect(side->j, o, o->property, "database connections", why);
+}
+
 /* Another name than the default: what says nothing new needs no warning. */
 static bool names_session(const struct side *side)
 {
@@ -154,7 +161,7 @@ static void refuse_orphans(struct joiner *j, const struct side *ro)
             say(ro, SEVERITY_ERROR, "iam_auth",
                 "there is no read-only connection that could use it; set pg_ro_host");
         else if (strcmp(f->name, "pg_ro_iam_auth_role_session_name") != 0 || names_session(ro))
-            say(ro, SEVERITY_WARNING, f->name + prefix, "has no effect without pg_ro_host");
+            no_effect(ro, f->name + prefix, "has no effect without pg_ro_host");
     }
 }
 
@@ -323,12 +330,14 @@ static void check_idle_properties(const struct side *side)
 
     for (size_t i = 0; i < COUNT_OF(idle); i++) {
         if (idle[i].matters && is_given(side, idle[i].name))
-            say(side, SEVERITY_WARNING, idle[i].name,
-                "has no effect: a node keeps one connection to its configuration");
+            no_effect(side, idle[i].name,
+                      "has no effect: a node keeps one connection to its configuration");
     }
     if (is_given(side, "ssl_required") && !side->s->ssl_required)
-        say(side, SEVERITY_WARNING, "ssl_required",
-            "has no effect: TLS that %sssl asks for is never given up", side->prefix);
+        no_effect(side, "ssl_required",
+                  strcmp(side->prefix, "pg_") == 0
+                      ? "has no effect: TLS that pg_ssl asks for is never given up"
+                      : "has no effect: TLS that pg_ro_ssl asks for is never given up");
 }
 
 /* A copy of the list with its relative files taken from the folder of the file that names them. */

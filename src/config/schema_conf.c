@@ -93,6 +93,9 @@ static const struct field node_fields[] = {
     {.name = "vault_env_prefix", .type = FIELD_STRING, AT(vault_env.path_prefix),
      .check = check_no_control,
      .doc = "Put before the name of each variable that {vault://env/…} reads."},
+    {.name = "kong_compat", .type = FIELD_BOOLEAN, AT(kong_compat), .fallback = "off",
+     .doc = "Whether the file is a kong.conf: it is read as Kong reads it, with Kong's defaults of "
+            "prefix, database and proxy_listen, and what has no effect is one warning."},
     {.name = "shutdown_timeout_ms", .type = FIELD_INTEGER, AT(shutdown_timeout_ms),
      .unit = UNIT_MS, .fallback = "10000", .max = 3600000,
      .doc = "How long quit waits for calls in flight."},

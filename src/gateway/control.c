@@ -19,6 +19,7 @@
 #include "gateway/aws_identity.h"
 #include "gateway/started.h"
 #include "gateway/upstream.h"
+#include "gateway/words.h"
 #include "net/net.h"
 
 static const int signal_numbers[] = {SIGHUP, SIGQUIT, SIGTERM, SIGINT};
@@ -377,7 +378,7 @@ static void begin_end(struct control *c, const char *reason, bool graceful)
             worker_quit(&c->workers[i]);
         upstreams_pump(c); /* logins that wait for a secret wait no more */
         uv_update_time(&c->loop);
-        uv_timer_start(&c->deadline, on_deadline, (uint64_t)c->node->shutdown_timeout_ms, 0);
+        uv_timer_start(&c->deadline, on_deadline, words_quit_ms(c->node), 0);
     }
 }
 

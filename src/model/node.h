@@ -34,9 +34,20 @@ enum origin_kind {
 struct property_origin {
     const char *property; /* as in sallyport.conf */
     enum origin_kind kind;
-    struct view source; /* the file's, the variable's or the other property's name; else absent */
+    /* The file's, the variable's or the other property's name; "Kong" of a default that is Kong's;
+     * else absent. */
+    struct view source;
     unsigned line;      /* in the file */
     struct view reference; /* the {vault://…} that the value came from; absent: it was written */
+};
+
+/* With kong_compat: what of a kong.conf, or of KONG_… variables, has no effect here. */
+struct node_idle {
+    struct view name; /* the property */
+    struct property_origin origin;
+    const char *group; /* "nginx", "logs" */
+    const char *why;
+    const struct node_idle *next;
 };
 
 /*
@@ -103,6 +114,8 @@ struct node_config {
     struct strings lua_ssl_trusted_certificate; /* files, "system", "rds"; whom pg trusts */
     int64_t lua_ssl_verify_depth;    /* intermediates that a server's chain may have */
     struct view conf_file;           /* the file that was read; absent: none */
+    bool kong_compat;                /* it was read as a kong.conf */
+    const struct node_idle *idle;    /* in the order of their sources; NULL: none */
     const struct property_origin *origins; /* one for every property, in the schema's order */
     size_t origin_count;
 };

@@ -229,20 +229,36 @@ static const struct {
     {"proxy_listen = 127.0.0.1:1, 127.0.0.1:1\n", NULL,
      "1:0 error: 'proxy_listen': '127.0.0.1:1' stands there twice\n"},
     {"proxy_listen = 0.0.0.0:8000\n", NULL,
-     "1:0 error: 'proxy_listen': 0.0.0.0:8000 is not loopback and has no TLS; write ssl after it, "
-     "or allow_plaintext = on\n"},
+     "1:0 error: 'proxy_listen': 0.0.0.0:8000 is not loopback and has no TLS, so tokens would "
+     "cross the network in clear; write 'proxy_listen = 0.0.0.0:8000 ssl' (with ssl_cert and "
+     "ssl_cert_key), or 'proxy_listen = 127.0.0.1:8000', or, where something in front ends TLS, "
+     "'allow_plaintext = on'\n"},
+    {"proxy_listen = 0.0.0.0:80, 10.0.0.1:81, [::]:82, [::1]:82, 127.0.0.1:83\n", NULL,
+     "1:0 error: 'proxy_listen': 0.0.0.0:80, 10.0.0.1:81 and [::]:82 are not loopback and have no "
+     "TLS, so tokens would cross the network in clear; write 'proxy_listen = 0.0.0.0:80 ssl, "
+     "10.0.0.1:81 ssl, [::]:82 ssl, [::1]:82, 127.0.0.1:83' (with ssl_cert and ssl_cert_key), or "
+     "'proxy_listen = 127.0.0.1:80, 127.0.0.1:81, [::1]:82, 127.0.0.1:83', or, where something in "
+     "front ends TLS, 'allow_plaintext = on'\n"},
+    {"", "KONG_PROXY_LISTEN=0.0.0.0:8000",
+     "0:0 error: KONG_PROXY_LISTEN in the environment: 0.0.0.0:8000 is not loopback and has no "
+     "TLS, so tokens would cross the network in clear; write 'KONG_PROXY_LISTEN=0.0.0.0:8000 ssl' "
+     "(with ssl_cert and ssl_cert_key), or 'KONG_PROXY_LISTEN=127.0.0.1:8000', or, where something "
+     "in front ends TLS, 'SALLYPORT_ALLOW_PLAINTEXT=on'\n"},
     {"status_listen = [::]:1\n", NULL,
      "1:0 error: 'status_listen': [::]:1: the status server is plain and asks for no token; it "
-     "must stay on loopback, without ssl\n"},
+     "must stay on loopback, without ssl; write 'status_listen = [::1]:1'\n"},
     {"status_listen = 10.0.0.1:1\nallow_plaintext = on\n", NULL,
      "1:0 error: 'status_listen': 10.0.0.1:1: the status server is plain and asks for no token; "
-     "it must stay on loopback, without ssl\n"},
-    {"status_listen = 127.0.0.1:1 ssl\n", NULL,
-     "1:0 error: 'status_listen': 127.0.0.1:1 ssl: the status server is plain and asks for no "
-     "token; it must stay on loopback, without ssl\n"},
-    {"proxy_listen = [::]:1\n", NULL,
-     "1:0 error: 'proxy_listen': [::]:1 is not loopback and has no TLS; write ssl after it, or "
-     "allow_plaintext = on\n"},
+     "it must stay on loopback, without ssl; write 'status_listen = 127.0.0.1:1'\n"},
+    {"", "KONG_STATUS_LISTEN=127.0.0.1:1 ssl",
+     "0:0 error: KONG_STATUS_LISTEN in the environment: 127.0.0.1:1 ssl: the status server is "
+     "plain and asks for no token; it must stay on loopback, without ssl; write "
+     "'KONG_STATUS_LISTEN=127.0.0.1:1'\n"},
+    {"ssl_cert_key = -----BEGIN PRIVATE KEY-----\n", NULL,
+     "1:0 error: 'ssl_cert_key': is the content of a file; write it into one and give its path\n"},
+    {"", "KONG_SSL_CERT_KEY=LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t",
+     "0:0 error: KONG_SSL_CERT_KEY in the environment: is the content of a file; write it into one "
+     "and give its path\n"},
     {"proxy_listen = 127.0.0.1:8443 ssl\n", NULL,
      "0:0 error: 'ssl_cert': is needed by an address with ssl\n"
      "0:0 error: 'ssl_cert_key': is needed by an address with ssl\n"},
