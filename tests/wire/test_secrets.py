@@ -72,6 +72,9 @@ def document(password, user=USERS[0]):
     return {"username": user, "password": password, "engine": "postgres"}
 
 
+ONE = {"max_connections": 1}  # no other login is under way while a test counts them
+
+
 def configuration(bed, issuer, vault=None, **login):
     """A service whose login is a secret; the vault `sm` has short times unless told."""
     if not {"secret", "password"} & set(login):
@@ -281,7 +284,7 @@ def test_a_password_that_nobody_has_right_is_not_tried_without_end(served_by_sec
 
 
 def test_in_the_middle_of_a_rotation_the_pending_password_serves(served_by_secret, aws, bed):
-    one = served_by_secret()
+    one = served_by_secret(pool=ONE)
     who(one)
     rotate(aws, bed, "second-Passw0rd", steps=("create", "set"))
     end_backends(bed)
@@ -313,7 +316,7 @@ def test_users_may_alternate(served_by_secret, aws, bed):
 
 
 def test_the_secret_is_read_again_on_its_ttl(served_by_secret, aws, bed):
-    one = served_by_secret(vault={"ttl": 1})
+    one = served_by_secret(vault={"ttl": 1}, pool=ONE)
     who(one)
     set_password(bed, "second-Passw0rd")
     version = aws.put("prod/shop", document("second-Passw0rd")).at(CURRENT).id
@@ -488,7 +491,7 @@ def test_a_quit_does_not_wait_for_a_secret(served_by_secret, aws, bed):
 
 
 def test_a_rotated_value_at_a_reload_keeps_the_pool(served_by_secret, aws, bed):
-    one = served_by_secret(vault={"ttl": 0})
+    one = served_by_secret(vault={"ttl": 0}, pool=ONE)
     who(one)
     pids = pool_of(bed)
     rotate(aws, bed, "second-Passw0rd")
@@ -519,7 +522,8 @@ def test_a_start_without_the_secret_says_why(served_by_secret, aws):
 def test_a_file_is_read_at_each_login(served_by_secret, bed, tmp_path):
     file = tmp_path / "password"
     file.write_text("first-Passw0rd\n")
-    one = served_by_secret(user=USERS[0], password=f"{{vault://file/%2F{str(file)[1:]}}}")
+    reference = f"{{vault://file/%2F{str(file)[1:]}}}"
+    one = served_by_secret(user=USERS[0], password=reference, pool=ONE)
     who(one)
     assert logins(one)[-1]["credential_source"] == f"file/{file}"
     set_password(bed, "second-Passw0rd")
