@@ -221,6 +221,7 @@ struct story {
     const struct json_value *outcome;
     const struct json_value *refusal; /* auth_failure or denial */
     const struct json_value *login;   /* of the backend that ran it */
+    const struct json_value *failure; /* where it got none: the service's last that failed */
 };
 
 static void label(const char *name)
@@ -322,6 +323,19 @@ static void tell_login(const struct json_value *l)
     puts(" us");
 }
 
+static void tell_failure(const struct json_value *l)
+{
+    if (l == NULL)
+        return;
+    label("login");
+    print_pair("none was had; the last to ", l, "service");
+    print_pair(" that failed: ", l, "time");
+    print_pair(", ", l, "reason");
+    print_pair(", ", l, "detail");
+    print_pair(", SQLSTATE ", l, "sqlstate");
+    puts("");
+}
+
 static void tell_outcome(const struct json_value *r)
 {
     label("outcome");
@@ -368,6 +382,7 @@ static void tell(const struct story *s, const char *id)
         tell_statement(first);
     }
     tell_login(s->login);
+    tell_failure(s->failure);
     tell_outcome(s->outcome != NULL ? s->outcome : s->refusal);
 }
 
@@ -407,25 +422,37 @@ static void find_call(struct audit_merge *m, const char *id, struct arena *arena
     buf_clear(&member);
 }
 
-/* The last login before the outcome that gave this backend process of this endpoint. */
+static bool same(const struct json_value *a, const struct json_value *b, const char *member)
+{
+    return get(a, member).data != NULL && view_eq(get(a, member), get(b, member));
+}
+
+/* The last login before the outcome that gave this backend process of this endpoint; where the call
+ * got no connection, the service's last that failed. */
 static void find_login(struct audit_merge *m, struct arena *arena, struct story *s)
 {
-    struct view endpoint = get(s->outcome, "endpoint"), pid = get(s->outcome, "backend_pid");
     struct view time = get(s->outcome, "time"), boot = get(s->outcome, "boot");
+    bool ran = get(s->outcome, "backend_pid").data != NULL;
     struct audit_line record;
     struct arena one;
     struct view line;
 
+    if (!ran && get(s->outcome, "reason").data == NULL)
+        return;
     arena_init(&one, 16 * 1024, RECORD_ARENA_MAX);
-    while (endpoint.data != NULL && pid.data != NULL && audit_merge_next(m, &line, &record)) {
-        if (!view_is(record.kind, "login") || !view_eq(record.boot, boot) ||
+    while (audit_merge_next(m, &line, &record)) {
+        if (!view_is(record.kind, ran ? "login" : "login_failure") ||
+            !view_eq(record.boot, boot) ||
             view_cmp(view_upto(view_from(line, TIME_AT), TIME_TEXT_BYTES - 1), time) > 0)
             continue;
         const struct json_value *json;
         arena_reset(&one);
-        if (!failed(json_parse(&one, line, NULL, &json, NULL)) &&
-            view_eq(get(json, "endpoint"), endpoint) && view_eq(get(json, "backend_pid"), pid))
+        if (failed(json_parse(&one, line, NULL, &json, NULL)))
+            continue;
+        if (ran && same(json, s->outcome, "endpoint") && same(json, s->outcome, "backend_pid"))
             s->login = keep(arena, line);
+        else if (!ran && same(json, s->intent, "service"))
+            s->failure = keep(arena, line);
     }
     arena_clear(&one);
 }

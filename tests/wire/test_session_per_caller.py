@@ -9,6 +9,7 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import threading
 
 import harness
@@ -231,6 +232,14 @@ def test_one_callers_denial_is_nobody_elses(bed, sts, shop):
     intent = next(r for r in one.audit(denied.request_id) if r["kind"] == "intent")
     outcome = next(r for r in one.audit(denied.request_id) if r["kind"] == "outcome")
     assert (intent["subject"], outcome["reason"]) == ("eve", "session_denied")
+    told = subprocess.run(
+        [harness.binary(), "audit", "explain", "--dir", one.audit_folder, denied.request_id],
+        capture_output=True, text=True, timeout=60,
+    )
+    assert re.search(
+        r"\n  login      none was had; the last to marks that failed: \S+, aws_session_refused, "
+        r"STS, role \S+: status 403 AccessDenied: ", told.stdout
+    ), told.stdout
     shown = one.status("/status").json
     assert [(s["reachable"], s["last_error"]) for s in shown["services"]] == [(True, None)]
     assert [f["per_caller"] for f in shown["aws_sessions"]["failing"]] == [True]
