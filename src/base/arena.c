@@ -47,6 +47,7 @@ void arena_clear(struct arena *a)
 
 void arena_clear_secure(struct arena *a)
 {
+    run_cleanups(a); /* they stand in the blocks */
     for (struct arena_block *b = a->blocks; b != NULL; b = b->next)
         secret_wipe(b->bytes, b->used);
     arena_clear(a);

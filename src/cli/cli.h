@@ -16,6 +16,7 @@ struct command {
 extern const struct command command_audit;
 extern const struct command command_check;
 extern const struct command command_config;
+extern const struct command command_keyring;
 extern const struct command command_rotate;
 extern const struct command command_setup;
 extern const struct command command_token;

@@ -9,11 +9,13 @@
 
 #include "base/time.h"
 #include "cli/node.h"
+#include "cli/secrets.h"
 #include "cli/store_login.h"
 #include "config/file.h"
 #include "gateway/config_host.h"
 #include "gateway/snapshot.h"
 #include "store/document.h"
+#include "store/keyring.h"
 
 enum { ARENA_BLOCK_BYTES = 64 << 10, ARENA_MAX_BYTES = 1 << 30, EXIT_DIFFERENT = 2 };
 
@@ -24,6 +26,7 @@ struct errand {
     struct diagnostics d;
     struct node_config node;
     struct config_host host;
+    struct keyring ring;
     struct store *store;
 };
 
@@ -111,6 +114,8 @@ static int diff(struct errand *x)
     if (!read_document(x, &file))
         return 1;
     err e = document_read(x->store, &x->arena, &stored, &revision, &why);
+    if (!failed(e))
+        e = document_seal(&x->arena, &x->ring, &stored, &file, &why);
     if (!failed(e))
         e = document_compare(&x->arena, &stored, &file, &changes);
     if (failed(e))
@@ -213,13 +218,16 @@ static int run_errand(struct errand *x, size_t action, const struct cli_options 
     arena_init(&x->arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     arena_init(&x->words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     x->d.arena = &x->words;
-    if (cli_load_node(&x->arena, options, &x->node)) {
+    if (cli_load_node_secrets(&x->arena, options, &x->node)) {
         x->host = config_host_offline;
         x->host.node = &x->node;
+        x->host.literal_secrets = x->node.keyring.enabled;
+        keyring_init(&x->ring, &x->node.keyring);
         x->store = cli_store_open(&x->node, 0);
         if (x->store != NULL)
             code = actions[action].run(x);
         store_close(x->store);
+        keyring_clear(&x->ring);
     }
     diag_print(&x->d, STDERR_FILENO);
     arena_clear(&x->words);

@@ -10,6 +10,7 @@ static const struct command *const commands[] = {
     &command_audit,
     &command_check,
     &command_config,
+    &command_keyring,
     &command_rotate,
     &command_setup,
     &command_token,

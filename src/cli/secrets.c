@@ -1,6 +1,8 @@
 #include "cli/secrets.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "base/log.h"
@@ -249,6 +251,24 @@ err cli_secrets_load_node(struct cli_secrets *s, struct arena *arena,
         diag_forget_after(d, before);
         cli_secrets_wait(s);
     }
+}
+
+bool cli_load_node_secrets(struct arena *arena, const struct cli_options *options,
+                           struct node_config *out)
+{
+    struct node_config_sources sources = cli_sources(options);
+    struct cli_secrets *secrets = cli_secrets_new(true);
+    struct diagnostics d = {.arena = arena};
+
+    err e = secrets == NULL ? fail(&fault_out_of_memory)
+                            : cli_secrets_load_node(secrets, arena, &sources, out, &d);
+    diag_print(&d, STDERR_FILENO);
+    if (failed(e))
+        fprintf(stderr, "Error: %s\n", e.fault->text);
+    cli_secrets_free(secrets);
+    if (!failed(e))
+        cli_tell_node(options, out);
+    return !failed(e);
 }
 
 err cli_secrets_build(struct cli_secrets *s, const char *path, struct diagnostics *d,

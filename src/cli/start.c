@@ -447,25 +447,6 @@ static bool open_status(struct served *served)
     return true;
 }
 
-/* With the secrets that it refers to. */
-static bool load_node(struct arena *arena, const struct cli_options *options,
-                      struct node_config *out)
-{
-    struct node_config_sources sources = cli_sources(options);
-    struct cli_secrets *secrets = cli_secrets_new(true);
-    struct diagnostics d = {.arena = arena};
-
-    err e = secrets == NULL ? fail(&fault_out_of_memory)
-                            : cli_secrets_load_node(secrets, arena, &sources, out, &d);
-    diag_print(&d, STDERR_FILENO);
-    if (failed(e))
-        fprintf(stderr, "Error: %s\n", e.fault->text);
-    cli_secrets_free(secrets);
-    if (!failed(e))
-        cli_tell_node(options, out);
-    return !failed(e);
-}
-
 /* As Kong's: what is new is run; a database without tables is left to 'migrations bootstrap'. */
 static bool migrate(const struct start_options *o, const struct node_config *node)
 {
@@ -518,7 +499,7 @@ static int serve(const struct start_options *o)
     struct node_config *node = &served.node;
 
     arena_init(&served.arena, 16 * 1024, 16 * 1024 * 1024);
-    if (!load_node(&served.arena, &o->common, node))
+    if (!cli_load_node_secrets(&served.arena, &o->common, node))
         return 1;
     cli_options_keep(&o->common);
     if (node->declarative_config.len == 0) {

@@ -446,8 +446,12 @@ static void on_news(uv_async_t *news)
     uv_mutex_lock(&w->lock);
     const char *path = w->offer_path, *cause = w->offer_cause;
     uv_mutex_unlock(&w->lock);
-    if (path != NULL && !w->control->stopping)
-        control_offer(w->control, path, cause);
+    if (path == NULL || w->control->stopping)
+        return;
+    /* While an offer stands the thread leaves its settings alone. */
+    if (!secrets_set_keyring(w->control, &w->node->keyring))
+        log_error("keyring_kept", "there is not enough memory for the keyring");
+    control_offer(w->control, path, cause);
 }
 
 static void ask(void *arg)

@@ -60,6 +60,16 @@ bool secret_reference_find(struct arena *arena, const struct vault *vaults, size
                            struct view text, struct secret_reference *out,
                            const struct vault **vault, char why[SECRET_WHY_BYTES]) MUST_USE;
 
+/*
+ * A secret that the keyring sealed: {keyring://v1/KEY-ID/…}.  It is good in one place alone, for
+ * the place is bound to it (store/keyring.h).
+ */
+struct secret_place {
+    struct view kind;  /* of the entity: "service" */
+    struct view id;    /* its UUID */
+    struct view field; /* "/password", "/read/password": as RFC 6901 points to it */
+};
+
 /* Where a vault of the kind file looks relative paths up, unless it says otherwise. */
 #define VAULT_FILE_FOLDER "/run/secrets"
 /* Kong's defaults of vaults of the kind aws. */
@@ -99,6 +109,19 @@ struct config_host {
     const struct node_config *node;
     /* Whether a file that the configuration names can be read.  NULL: not asked. */
     bool (*readable)(const struct config_host *host, const char *path);
+    /* As file; but one that others than its owner may read is refused.  NULL: none can be read. */
+    const char *(*key_file)(const struct config_host *host, const char *path, struct buf *out);
+    /*
+     * What a sealed secret holds, appended.  False with why filled in, a text that shows nothing of
+     * it; *unread: the key was not at hand, and that is no mistake.  NULL: nothing is opened.
+     */
+    bool (*open_sealed)(const struct config_host *host, const struct secret_place *place,
+                        struct view sealed, struct buf *out, bool *unread,
+                        char why[SECRET_WHY_BYTES]);
+    /* What open_sealed opens with; NULL: what node says. */
+    const struct keyring_settings *keyring;
+    /* A secret field may hold the secret itself: what is read is sealed before it is kept. */
+    bool literal_secrets;
 };
 
 /* The process's own environment and file system; neither AWS nor JSON. */

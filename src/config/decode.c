@@ -207,7 +207,14 @@ bool decode_scalar(struct decoder *d, const struct field *f, const struct yaml_n
     }
     if (value->broken)
         return false;
+    if (value->sealed && !(f->flags & FIELD_SECRET)) {
+        decode_error(d, value, "'%s' is no field of a secret, and so none that the keyring sealed "
+                               "may stand there", f->name);
+        return false;
+    }
     *text = value->text;
+    if (value->sealed)
+        return true;
     if (value->referenced || (f->flags & FIELD_HOLDS_REFERENCES) ||
         memmem(text->data, text->len, mark, sizeof mark - 1) == NULL)
         return true;
@@ -224,7 +231,7 @@ static void secret_value(struct decoder *d, const struct field *f, void *record,
 
     if (!decode_scalar(d, f, value, &text))
         return;
-    if (!value->referenced) {
+    if (!value->referenced && !value->sealed && !d->host->literal_secrets) {
         decode_error(d, value,
                      "'%s' must be a reference like \"{vault://env/NAME}\": no secret stands in "
                      "this file",

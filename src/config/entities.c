@@ -9,6 +9,7 @@
 #include "config/reference.h"
 #include "config/resolve.h"
 #include "config/rules.h"
+#include "config/sealed.h"
 #include "model/consumers.h"
 
 const struct fault config_invalid = {"config_invalid", "the configuration has mistakes", NULL, 0};
@@ -272,6 +273,7 @@ static err parse(struct decoder *d, struct view text, struct entities *out)
         return fail(&config_invalid);
     take_vaults(d, root, &file);
     resolve_all(d, root);
+    sealed_open_all(d, root);
     decode_record(d, &schema_file, &file, root, false);
     *out = link_entities(d, &file);
     rules_across(d, out);
@@ -302,7 +304,10 @@ err entities_parse(struct arena *arena, const char *file_name, struct view text,
     err e = parse(&d, text, out);
     diag_sort_after(diag, before);
     map_clear(&d.unique);
-    arena_clear(&scratch);
+    if (d.host->literal_secrets)
+        arena_clear_secure(&scratch);
+    else
+        arena_clear(&scratch);
     return e;
 }
 

@@ -45,7 +45,7 @@ static const struct kong_group groups[] = {
                  "nothing is reported anywhere; /metrics is on status_listen"},
     [LOGINS] = {"other clouds", "the login to the database is by a password or pg_iam_auth"},
     [VAULTS] = {"vaults", "the vaults are env, file and aws; they are there without being named"},
-    [KEYRING] = {"keyring", "this version does not have it"},
+    [KEYRING] = {"keyring", "keys are where keyring_key and keyring_previous_keys say"},
     [FILES] = {"files", "a node keeps what it needs in its prefix"},
 };
 
@@ -170,7 +170,13 @@ static const struct row rows[] = {
     {"vaults", VAULTS},
     {"vaults_lazy_load_secrets", VAULTS},
     {"vault_*", VAULTS},
-    {"keyring_*", KEYRING},
+    {"keyring_blob_path", KEYRING},
+    {"keyring_encrypt_license", KEYRING},
+    {"keyring_private_key", KEYRING},
+    {"keyring_public_key", KEYRING},
+    {"keyring_recovery_public_key", KEYRING},
+    {"keyring_strategy", KEYRING},
+    {"keyring_vault_*", KEYRING},
     {"declarative_config_string", FILES},
     {"feature_conf_path", FILES},
     {"license_path", FILES},

@@ -55,9 +55,8 @@ struct property_origin *joiner_origin(const struct joiner *j, const char *name)
     return &j->origins[f - schema_node.fields];
 }
 
-/* What the reference stands for; false when there is nothing to set. */
-static bool resolve(struct joiner *j, const struct field *f, struct view *value,
-                    const struct property_origin *origin)
+bool joiner_resolve(struct joiner *j, const char *name, const struct property_origin *origin,
+                    struct view *value, bool *unread)
 {
     const struct vault vaults[] = {j->out->vault_aws, j->out->vault_env};
     struct reference_scope scope = {.arena = j->arena,
@@ -67,9 +66,11 @@ static bool resolve(struct joiner *j, const struct field *f, struct view *value,
                                     .without_aws = j->turn == TURN_VAULTS};
     struct secret_answer answer;
 
-    if (reference_resolve(&scope, *value, &answer)) {
+    bool found = reference_resolve(&scope, *value, &answer);
+    *unread = answer.unread;
+    if (found) {
         if (answer.open_to_all)
-            joiner_report(j, SEVERITY_WARNING, origin, f->name,
+            joiner_report(j, SEVERITY_WARNING, origin, name,
                           "every user of this machine may read the secret's file: chmod o= it");
         *value = answer.value;
         return true;
@@ -77,10 +78,10 @@ static bool resolve(struct joiner *j, const struct field *f, struct view *value,
     if (answer.pending)
         j->pending = true;
     else if (answer.unread)
-        joiner_report(j, SEVERITY_WARNING, origin, f->name,
+        joiner_report(j, SEVERITY_WARNING, origin, name,
                       "the secret of AWS was not read; check --secrets reads it");
     else
-        joiner_report(j, SEVERITY_ERROR, origin, f->name, answer.why);
+        joiner_report(j, SEVERITY_ERROR, origin, name, answer.why);
     return false;
 }
 
@@ -88,7 +89,7 @@ static bool resolve(struct joiner *j, const struct field *f, struct view *value,
 static bool parse_property(const struct value_style *style, const struct field *f,
                            struct view value, void *slot, char why[WHY_BYTES])
 {
-    if (!(f->flags & FIELD_SECRET))
+    if (!(f->flags & FIELD_SECRET) || f->type != FIELD_STRING)
         return value_parse(style, f, value, slot, why);
     struct view kept = reference_copy_secret(style->arena, value);
     memcpy(slot, &kept, sizeof kept);
@@ -133,13 +134,14 @@ static void set_property(struct joiner *j, const struct field *f, struct view va
     char why[WHY_BYTES];
     struct value_style style = {.arena = j->arena, .booleans_as_on = true};
     struct view written = value;
-    bool referenced = reference_is(value);
+    bool later = (f->flags & FIELD_READ_LATER) != 0, unread;
+    bool referenced = !later && reference_is(value);
 
     if (value.len == 0)
         return; /* as in Kong: as if it were not given */
     if (origin->kind == ORIGIN_FILE)
         style.folder = file_folder(origin->source);
-    if (referenced && !resolve(j, f, &value, origin))
+    if (referenced && !joiner_resolve(j, f->name, origin, &value, &unread))
         return;
     if (!prepare_value(j, f, &value, origin))
         return;
@@ -151,7 +153,7 @@ static void set_property(struct joiner *j, const struct field *f, struct view va
     struct property_origin *kept = &j->origins[f - schema_node.fields];
     *kept = *origin;
     kept->property = f->name;
-    if (referenced)
+    if (referenced || later)
         kept->reference = arena_copy(j->arena, written);
 }
 
@@ -391,6 +393,7 @@ static void finish(struct joiner *j)
     joiner_finish_listens(j);
     check_files(j);
     joiner_finish_pg(j);
+    joiner_finish_keyring(j);
     name_fetched_file(j);
     if (out->audit_directory.len == 0)
         out->audit_directory = arena_printf(j->arena, "%.*s/audit", VIEW_ARG(out->prefix));

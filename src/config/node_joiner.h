@@ -1,5 +1,5 @@
 /* What node_config.c shares with the rules over sallyport.conf's properties (rules_listen.c,
- * rules_pg.c) and with kong_compat.c. */
+ * rules_keyring.c, rules_pg.c) and with kong_compat.c. */
 #ifndef SALLYPORT_CONFIG_NODE_JOINER_H
 #define SALLYPORT_CONFIG_NODE_JOINER_H
 
@@ -48,6 +48,14 @@ bool joiner_wants_password(const struct joiner *j, const char *name);
 
 /* After all sources were joined: addresses that are open, the door's certificate. */
 void joiner_finish_listens(struct joiner *j);
+
+/* What the reference stands for, in *value; false when there is nothing to set, which is reported.
+ * *unread: it is of AWS, and that is not asked. */
+bool joiner_resolve(struct joiner *j, const char *name, const struct property_origin *origin,
+                    struct view *value, bool *unread) MUST_USE;
+
+/* After all sources were joined: reads the keys of the keyring. */
+void joiner_finish_keyring(struct joiner *j);
 
 /* After all sources were joined: what pg_ro_… inherits, what IAM raises, and what contradicts. */
 void joiner_finish_pg(struct joiner *j);

@@ -114,9 +114,12 @@ static bool says_env(struct view line)
     return view_is(view_cut(line, ' ', &word), "env");
 }
 
-/* 'sallyport reload' logs in to the configuration's database with what the file says then. */
-static bool counts_at_reload(const char *name)
+/* 'sallyport reload' logs in to the configuration's database with what the file says then, and
+ * opens what it read there with the keys that the file names then. */
+static bool counts_at_reload(const char *name, const struct node_config *now)
 {
+    if (view_starts_with(view_str(name), VIEW("keyring_")))
+        return view_is(now->database, "postgres");
     return view_starts_with(view_str(name), VIEW("pg_")) ||
            view_starts_with(view_str(name), VIEW("lua_ssl_"));
 }
@@ -132,7 +135,7 @@ size_t node_text_changed(struct view before, const struct node_config *now, stru
         struct view old = line_of(before, name);
         buf_reset(&line);
         write_line(&line, now, i);
-        if (counts_at_reload(name) || old.data == NULL ||
+        if (counts_at_reload(name, now) || old.data == NULL ||
             buf_failed(&line) || view_eq(old, buf_view(&line)) ||
             says_env(old) || says_env(buf_view(&line)))
             continue;

@@ -47,11 +47,12 @@ enum field_unit {
 
 enum field_flag {
     FIELD_REQUIRED = 1,
-    FIELD_SECRET = 2,       /* never shown; must be written as a {vault://…} reference */
+    FIELD_SECRET = 2,       /* never shown; written as a {vault://…} reference, or sealed */
     FIELD_UNIQUE = 4,       /* no two records of the kind may share the value */
     FIELD_MAY_BE_EMPTY = 8, /* "" is a value */
     FIELD_BOOLEAN_TOO = 16, /* FIELD_RECORD: true stands for {}, false for absence */
     FIELD_HOLDS_REFERENCES = 64, /* amid other text */
+    FIELD_READ_LATER = 128, /* of sallyport.conf: what it refers to is read when all is joined */
     FIELD_KEY = 32,         /* filled from the key of a FIELD_MAP, never written itself */
 };
 

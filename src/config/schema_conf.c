@@ -96,6 +96,16 @@ static const struct field node_fields[] = {
     {.name = "kong_compat", .type = FIELD_BOOLEAN, AT(kong_compat), .fallback = "off",
      .doc = "Whether the file is a kong.conf: it is read as Kong reads it, with Kong's defaults of "
             "prefix, database and proxy_listen, and what has no effect is one warning."},
+    {.name = "keyring_enabled", .type = FIELD_BOOLEAN, AT(keyring.enabled), .fallback = "off",
+     .doc = "Whether a secret may stand in the database itself, encrypted by keyring_key."},
+    {.name = "keyring_key", .type = FIELD_STRING, AT(keyring.key),
+     .flags = FIELD_SECRET | FIELD_READ_LATER,
+     .doc = "Where the key is, 32 bytes as base64 or hexadecimal: a reference, or the absolute "
+            "path of a file that only its owner may read."},
+    {.name = "keyring_previous_keys", .type = FIELD_STRINGS, AT(keyring.previous_keys),
+     .flags = FIELD_SECRET | FIELD_READ_LATER,
+     .doc = "The same of keys that only decrypt, comma separated: those from before, until "
+            "'sallyport keyring rotate' was run."},
     {.name = "shutdown_timeout_ms", .type = FIELD_INTEGER, AT(shutdown_timeout_ms),
      .unit = UNIT_MS, .fallback = "10000", .max = 3600000,
      .doc = "How long quit waits for calls in flight."},

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "config/reference.h"
+#include "config/sealed.h"
 
 /* One open sequence or mapping. */
 struct level {
@@ -23,6 +24,7 @@ struct reader {
     struct level levels[YAML_MAX_DEPTH];
     size_t depth;
     size_t nodes;
+    bool sealed;  /* one stands in the file */
     bool stopped; /* by a mistake after which the rest makes no sense */
 };
 
@@ -184,6 +186,10 @@ static void take_scalar(struct reader *r, const yaml_event_t *e)
         node->plain = true;
         node->reference = node->text;
     }
+    if (sealed_is(node->text)) {
+        node->sealed = r->sealed = true;
+        node->reference = node->text;
+    }
     attach(r, node, mark);
 }
 
@@ -293,5 +299,7 @@ struct yaml_node *yaml_read(struct arena *arena, struct view file, struct view t
     yaml_parser_delete(&parser);
     if (!r.stopped && r.root == NULL)
         diag_add(d, SEVERITY_ERROR, file, 1, 0, "the file is empty");
+    if (r.root != NULL && r.root->kind == NODE_MAPPING)
+        r.root->sealed = r.sealed;
     return r.stopped ? NULL : r.root;
 }

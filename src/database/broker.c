@@ -105,7 +105,7 @@ void broker_release_reference(struct broker *b)
     pthread_mutex_destroy(&b->lock);
     if (b->endpoint.password.data != NULL)
         secret_wipe((char *)(uintptr_t)b->endpoint.password.data, b->endpoint.password.len);
-    arena_clear(&b->arena);
+    arena_clear_secure(&b->arena); /* the endpoint's password */
     free(b);
 }
 

@@ -2,6 +2,7 @@
 
 #include "aws/secret_cache.h"
 #include "json/json.h"
+#include "store/keyring.h"
 
 enum { BLOCK_BYTES = 4096, MAX_BYTES = 1 << 20 };
 
@@ -43,8 +44,15 @@ static const char *file(const struct config_host *host, const char *path, struct
     return config_system.file(host, path, out, open_to_all);
 }
 
+static const char *key_file(const struct config_host *host, const char *path, struct buf *out)
+{
+    return config_system.key_file(host, path, out);
+}
+
 const struct config_host config_host_offline = {.variable = variable,
                                                 .readable = readable,
                                                 .file = file,
                                                 .json_member = config_host_json_member,
+                                                .key_file = key_file,
+                                                .open_sealed = keyring_host_open,
                                                 .leave_aws = true};

@@ -9,6 +9,7 @@ bool config_host_json_member(const struct config_host *host, struct view text, s
                              struct buf *out);
 
 /* The process's environment and files; references to aws are left unread, with a warning each.
+ * Sealed secrets are opened by the keyring of the node that is set.
  * For commands that look at a configuration without serving it; copied to set `node`. */
 extern const struct config_host config_host_offline;
 

@@ -2,11 +2,12 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "config/reference.h"
 #include "gateway/aws_identity.h"
 #include "gateway/control.h"
 #include "gateway/upstream.h"
 
-enum { NS_PER_MS = 1000000 };
+enum { NS_PER_MS = 1000000, KEYS_BLOCK_BYTES = 4096, KEYS_MAX_BYTES = 64 * 1024 };
 
 static void on_timer(uv_timer_t *timer)
 {
@@ -90,6 +91,32 @@ bool secrets_init(struct control *c)
     return true;
 }
 
+bool secrets_set_keyring(struct control *c, const struct keyring_settings *settings)
+{
+    struct arena arena;
+
+    arena_init(&arena, KEYS_BLOCK_BYTES, KEYS_MAX_BYTES);
+    struct keyring_settings copy = *settings;
+    size_t count = settings->previous_keys.count;
+    struct view *keys = ARENA_ARRAY(&arena, count + 1, struct view);
+    bool good = keys != NULL;
+    for (size_t i = 0; good && i < count; i++) {
+        keys[i] = reference_copy_secret(&arena, settings->previous_keys.items[i]);
+        good = keys[i].data != NULL;
+    }
+    copy.previous_keys = (struct strings){keys, count};
+    copy.key = reference_copy_secret(&arena, settings->key);
+    if (!good || copy.key.data == NULL) {
+        arena_clear(&arena);
+        return false;
+    }
+    arena_clear(&c->secrets.keys);
+    c->secrets.keys = arena;
+    c->secrets.keyring = copy;
+    c->secrets.host.host.keyring = &c->secrets.keyring;
+    return true;
+}
+
 /* ---- Loads ---- */
 
 static void on_patience_over(uv_timer_t *timer)
@@ -139,4 +166,5 @@ void secrets_close(struct control *c)
     secret_cache_free(c->secrets.cache);
     c->secrets.cache = NULL;
     secret_host_clear(&c->secrets.host);
+    arena_clear(&c->secrets.keys);
 }

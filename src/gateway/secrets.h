@@ -28,12 +28,17 @@ struct secrets {
     uv_timer_t patience; /* of a load */
     /* Tries the load again; called from the loop, after news.  NULL: no load waits. */
     void (*again)(struct control *c);
+    struct keyring_settings keyring; /* once it was set; until then the host's node says it */
+    struct arena keys;               /* its own */
     bool due; /* news came, and nobody has looked yet */
 };
 
 void secrets_init_handles(struct control *c);
 /* With the fetcher.  False: no memory. */
 bool secrets_init(struct control *c) MUST_USE;
+
+/* With what loads from now on open sealed secrets; copied.  False: no memory, nothing changed. */
+bool secrets_set_keyring(struct control *c, const struct keyring_settings *settings) MUST_USE;
 
 /* A load begins: what failed before is asked anew. */
 void secrets_begin_load(struct control *c);

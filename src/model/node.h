@@ -38,7 +38,8 @@ struct property_origin {
      * else absent. */
     struct view source;
     unsigned line;      /* in the file */
-    struct view reference; /* the {vault://…} that the value came from; absent: it was written */
+    /* The {vault://…}, or of a key the file, that the value came from; absent: it was written. */
+    struct view reference;
 };
 
 /* With kong_compat: what of a kong.conf, or of KONG_… variables, has no effect here. */
@@ -83,6 +84,15 @@ struct pg_settings {
     int64_t backlog;
 };
 
+/* What seals and opens secrets in the store: keyring_….  Config hands out keys as they were read,
+ * 32 bytes in base64 or hexadecimal; nobody may show them. */
+struct keyring_settings {
+    bool enabled;
+    struct view key;              /* seals and opens; absent when unread */
+    struct strings previous_keys; /* open only */
+    bool unread; /* one is in AWS, which was not asked */
+};
+
 struct node_config {
     struct view prefix;             /* the working directory: pid file, audit, keys */
     struct view declarative_config; /* the path of sallyport.yaml; PREFIX/store.yaml of postgres */
@@ -113,6 +123,7 @@ struct node_config {
     struct pg_settings pg_ro;        /* the read-only connection, when there is one */
     struct strings lua_ssl_trusted_certificate; /* files, "system", "rds"; whom pg trusts */
     int64_t lua_ssl_verify_depth;    /* intermediates that a server's chain may have */
+    struct keyring_settings keyring;
     struct view conf_file;           /* the file that was read; absent: none */
     bool kong_compat;                /* it was read as a kong.conf */
     const struct node_idle *idle;    /* in the order of their sources; NULL: none */

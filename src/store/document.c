@@ -2,6 +2,7 @@
 #include "store/document.h"
 
 #include "base/log.h"
+#include "config/reference.h"
 #include "config/rules.h"
 #include "config/schema.h"
 #include "config/value.h"
@@ -46,11 +47,18 @@ struct view store_entity_derive_id(struct arena *arena, enum store_kind kind,
                                   : rules_derive_id(arena, store_kind_name(kind), e->key);
 }
 
+const struct record *store_kind_record(enum store_kind kind)
+{
+    return records[kind];
+}
+
 struct taker {
     struct arena *arena;
     struct view folder;
     struct store_document *out;
     struct buf json; /* of the entity at hand */
+    bool literal;    /* which holds a secret in plain */
+    bool literals;   /* one of them did */
     bool no_memory;
 };
 
@@ -126,17 +134,23 @@ static void add_scalar(struct taker *t, const struct field *f, const struct yaml
 {
     bool word = n->plain && !n->referenced;
 
-    if (yaml_is_null(n))
+    bool secret = f != NULL && (f->flags & FIELD_SECRET);
+
+    if (yaml_is_null(n)) {
         buf_add_str(&t->json, "null");
-    else if (word && (view_is(n->text, "true") || view_is(n->text, "false") ||
-                      is_json_number(n->text)))
+    } else if (secret && !n->referenced) {
+        json_add_string(&t->json, n->text);
+        t->literal = t->literal || !n->sealed;
+    } else if (word && (view_is(n->text, "true") || view_is(n->text, "false") ||
+                      is_json_number(n->text))) {
         buf_add_view(&t->json, n->text);
-    else if (word && add_integer(t, f, n->text))
+    } else if (word && add_integer(t, f, n->text)) {
         return;
-    else if (!n->referenced && names_file(f, n->text))
+    } else if (!n->referenced && names_file(f, n->text)) {
         add_file(t, n->text);
-    else
+    } else {
         json_add_string(&t->json, n->referenced ? n->reference : n->text);
+    }
 }
 
 static void add_node(struct taker *t, const struct field *f, const struct record *r,
@@ -242,6 +256,7 @@ static void take_definition(struct taker *t, enum store_kind kind, struct store_
 {
     bool first = true;
 
+    t->literal = false;
     buf_reset(&t->json);
     buf_add_char(&t->json, '{');
     for (const struct yaml_node *m = mapping->first; m != NULL; m = m->next) {
@@ -254,7 +269,11 @@ static void take_definition(struct taker *t, enum store_kind kind, struct store_
     }
     buf_add_char(&t->json, '}');
     t->no_memory = t->no_memory || buf_failed(&t->json);
-    e->definition = copy(t, buf_view(&t->json));
+    /* A secret is wiped with the arena. */
+    e->definition = t->literal ? reference_copy_secret(t->arena, buf_view(&t->json))
+                               : arena_copy(t->arena, buf_view(&t->json));
+    t->no_memory = t->no_memory || e->definition.data == NULL;
+    t->literals |= t->literal;
 }
 
 static void take_entity(struct taker *t, enum store_kind kind, struct view service,
@@ -360,7 +379,10 @@ err document_from_yaml(struct arena *arena, struct view file_name, struct view f
     arena_init(&scratch, SCRATCH_BLOCK_BYTES, SCRATCH_MAX_BYTES);
     buf_init(&t.json, DOCUMENT_MAX_BYTES);
     err e = take_all(&t, yaml_read(&scratch, file_name, text, d));
-    buf_clear(&t.json);
-    arena_clear(&scratch);
+    buf_clear_secure(&t.json);
+    if (t.literals)
+        arena_clear_secure(&scratch);
+    else
+        arena_clear(&scratch);
     return e;
 }

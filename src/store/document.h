@@ -14,7 +14,10 @@
 #include "base/buf.h"
 #include "base/diag.h"
 #include "config/config.h"
+#include "store/keyring.h"
 #include "store/store.h"
+
+struct record;
 
 enum store_kind {
     STORE_VAULT,
@@ -30,6 +33,8 @@ enum store_kind {
 const char *store_kind_name(enum store_kind kind);
 /* The field that holds the name: "name", of a vault "prefix", of a consumer "username". */
 const char *store_name_field(enum store_kind kind);
+/* Its fields. */
+const struct record *store_kind_record(enum store_kind kind);
 
 struct store_entity {
     struct view id;      /* absent: the file gives none */
@@ -102,13 +107,50 @@ struct store_changes {
 err document_compare(struct arena *arena, const struct store_document *from,
                      const struct store_document *to, struct store_changes *out) MUST_USE;
 
+/* ---- Secrets ---- */
+
+/* A field that the schema calls secret and that holds a text. */
+struct store_secret {
+    const struct store_entity *entity;
+    struct secret_place place;
+    struct view text; /* a reference, sealed, or, of a file that is imported, the secret itself */
+};
+
+/* Appends to `instead` what shall stand in its place; nothing: it stays. */
+typedef err store_secret_visit(void *arg, const struct store_secret *secret, struct buf *instead);
+
+/* Goes to each; definitions of which something was replaced are new ones, in the arena.  *changed
+ * (which may be NULL), an array of counts[kind], tells of each entity whether it has one.
+ * Ends with the first failure of a visit. */
+err document_each_secret(struct arena *arena, struct store_document *document,
+                         enum store_kind kind, store_secret_visit *visit, void *arg,
+                         bool *changed) MUST_USE;
+
+/* Says of which secret it failed; returns e. */
+err document_explain_secret(struct store_why *why, err e, const struct store_secret *s) MUST_USE;
+
+/*
+ * Seals the secrets of `to`, which a file holds, for the rows that they are to be; what `stored`
+ * has of the same secret is taken as it is, so that what did not change is no difference.  Sealed
+ * ones have to open.  Faults: those of the keyring; the why names entity and field.
+ */
+err document_seal(struct arena *arena, const struct keyring *ring,
+                  const struct store_document *stored, struct store_document *to,
+                  struct store_why *why) MUST_USE;
+
 /*
  * Makes the tables hold `to`, in one transaction that is committed only when what then stands there
- * reads back as a valid configuration; nodes are told at its commit.  config_invalid, with the
+ * reads back as a valid configuration; nodes are told at its commit.  Secrets of `to` are sealed by
+ * the keyring of host's node before anything is sent.  config_invalid, with the
  * mistakes in d, when it does not read back; whatever fails, nothing has changed.
  */
-err document_import(struct store *s, struct arena *arena, const struct store_document *to,
+err document_import(struct store *s, struct arena *arena, struct store_document *to,
                     const struct config_host *host, int64_t now_s, struct store_changes *out,
                     struct diagnostics *d, struct store_why *why) MUST_USE;
+
+/* Seals anew, by the current key of the keyring of host's node, what another one sealed: all in one
+ * transaction, of which nodes are told.  *done counts secrets; with none nothing is written. */
+err document_rotate(struct store *s, struct arena *arena, const struct config_host *host,
+                    size_t *done, struct diagnostics *d, struct store_why *why) MUST_USE;
 
 #endif

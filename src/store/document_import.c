@@ -203,11 +203,13 @@ static const char links[] =
 struct importer {
     struct store *s;
     struct arena *arena;
-    const struct store_document *to;
-    const struct store_changes *changes;
+    struct store_document *to;
+    struct store_changes *changes;
+    const struct keyring *ring;
     int64_t now_s;
     struct store_why *why;
     struct buf rows;
+    bool begun;
 };
 
 static void add_row_start(struct importer *x, struct view id)
@@ -321,15 +323,17 @@ static err write_all(struct importer *x)
 static err read_back(struct importer *x, const struct config_host *host, struct diagnostics *d)
 {
     struct store_document stored = {{NULL}, {0}};
+    struct config_host nodes = *host;
     struct entities entities;
     int64_t revision;
     struct buf text;
 
+    nodes.literal_secrets = false;
     TRY(read_all(x->s, x->arena, &stored, &revision, x->why));
     buf_init(&text, DOCUMENT_MAX_BYTES);
     err e = fail(&config_invalid);
     if (document_to_yaml(&stored, &text) && !buf_failed(&text))
-        e = entities_parse(x->arena, "the store", buf_view(&text), host, &entities, d);
+        e = entities_parse(x->arena, "the store", buf_view(&text), &nodes, &entities, d);
     buf_clear(&text);
     return e;
 }
@@ -351,8 +355,7 @@ static err check_kinds(const struct importer *x, const struct migrations_status 
     return OK;
 }
 
-static err import(struct importer *x, const struct config_host *host, struct store_changes *out,
-                  struct diagnostics *d)
+static err import(struct importer *x, const struct config_host *host, struct diagnostics *d)
 {
     struct store_document from = {{NULL}, {0}};
     struct migrations_status status;
@@ -361,31 +364,129 @@ static err import(struct importer *x, const struct config_host *host, struct sto
     TRY(migrations_may_write(x->s, &status, x->why));
     TRY(check_kinds(x, &status));
     TRY(read_all(x->s, x->arena, &from, &revision, x->why));
-    TRY(document_compare(x->arena, &from, x->to, out));
-    if (out->count == 0 && !out->role_order)
+    TRY(document_seal(x->arena, x->ring, &from, x->to, x->why));
+    TRY(document_compare(x->arena, &from, x->to, x->changes));
+    if (x->changes->count == 0 && !x->changes->role_order)
         return OK;
     TRY(write_all(x));
     return read_back(x, host, d);
 }
 
-err document_import(struct store *s, struct arena *arena, const struct store_document *to,
+/* ---- Rotation ---- */
+
+struct rotation_state {
+    struct importer *x;
+    size_t done;
+};
+
+static err seal_anew(void *arg, const struct store_secret *s, struct buf *instead)
+{
+    struct rotation_state *r = arg;
+    char id[KEYRING_ID_CHARS + 1];
+    struct buf plain;
+
+    if (failed(keyring_sealed_by(s->text, id)))
+        return OK; /* a reference */
+    if (!r->x->ring->has_current)
+        return fail(&keyring_off);
+    if (strcmp(id, r->x->ring->keys[0].id) == 0)
+        return OK;
+    buf_init(&plain, KEYRING_SECRET_MAX_BYTES);
+    err e = keyring_open(r->x->ring, &s->place, s->text, &plain);
+    if (!failed(e))
+        e = keyring_seal(r->x->ring, &s->place, buf_view(&plain), instead);
+    buf_clear_secure(&plain);
+    r->done++;
+    return failed(e) ? document_explain_secret(r->x->why, e, s) : OK;
+}
+
+/* Rows whose definition is another now; their times stay, for what they hold is the same. */
+static err rotate_kind(struct importer *x, struct rotation_state *r, struct store_document *now,
+                       enum store_kind kind)
+{
+    bool *changed = ARENA_ARRAY(x->arena, now->counts[kind] + 1, bool);
+
+    x->changes->count = 0;
+    x->changes->items = ARENA_ARRAY(x->arena, now->counts[kind] + 1, struct store_change);
+    if (changed == NULL || x->changes->items == NULL)
+        return fail(&fault_out_of_memory);
+    TRY(document_each_secret(x->arena, now, kind, seal_anew, r, changed));
+    for (size_t i = 0; i < now->counts[kind]; i++) {
+        const struct store_entity *e = &now->entities[kind][i];
+        if (changed[i])
+            x->changes->items[x->changes->count++] = (struct store_change){
+                .change = STORE_UPDATE, .kind = kind, .entity = e, .id = e->id, .row = e};
+    }
+    return apply(x, kind, STORE_UPDATE, statements[kind].update);
+}
+
+static err rotate(struct importer *x, const struct config_host *host, size_t *done,
+                  struct diagnostics *d)
+{
+    struct store_document now = {{NULL}, {0}};
+    struct rotation_state r = {.x = x};
+    struct migrations_status status;
+    int64_t revision;
+
+    TRY(migrations_may_write(x->s, &status, x->why));
+    TRY(read_all(x->s, x->arena, &now, &revision, x->why));
+    for (enum store_kind kind = 0; kind < STORE_KINDS; kind++)
+        TRY(rotate_kind(x, &r, &now, kind));
+    *done = r.done;
+    if (r.done == 0)
+        return OK;
+    TRY(store_script(x->s, "insert into sallyport_revisions default values", x->why));
+    return read_back(x, host, d);
+}
+
+/* ---- Transactions ---- */
+
+static err begin(struct importer *x, struct keyring *ring, const struct config_host *host)
+{
+    static const struct keyring_settings off = {.enabled = false};
+
+    *x->changes = (struct store_changes){NULL, 0, false};
+    keyring_init(ring, host->node != NULL ? &host->node->keyring : &off);
+    buf_init(&x->rows, DOCUMENT_MAX_BYTES);
+    TRY(store_begin(x->s, STORE_LOCK_WAIT_MS, x->why));
+    x->begun = true;
+    return OK;
+}
+
+static err end(struct importer *x, struct keyring *ring, err e)
+{
+    keyring_clear(ring);
+    buf_clear(&x->rows);
+    if (!failed(e))
+        return store_commit(x->s, x->why);
+    if (x->begun && !is_fault(e, &store_lost)) {
+        struct store_why kept = *x->why;
+        store_rollback(x->s);
+        *x->why = kept;
+    }
+    return e;
+}
+
+err document_import(struct store *s, struct arena *arena, struct store_document *to,
                     const struct config_host *host, int64_t now_s, struct store_changes *out,
                     struct diagnostics *d, struct store_why *why)
 {
-    struct importer x = {.s = s, .arena = arena, .to = to, .changes = out, .now_s = now_s,
-                         .why = why};
+    struct keyring ring;
+    struct importer x = {.s = s, .arena = arena, .to = to, .changes = out, .ring = &ring,
+                         .now_s = now_s, .why = why};
 
-    *out = (struct store_changes){NULL, 0, false};
-    TRY(store_begin(s, STORE_LOCK_WAIT_MS, why));
-    buf_init(&x.rows, DOCUMENT_MAX_BYTES);
-    err e = import(&x, host, out, d);
-    buf_clear(&x.rows);
-    if (!failed(e))
-        return store_commit(s, why);
-    if (!is_fault(e, &store_lost)) {
-        struct store_why kept = *why;
-        store_rollback(s);
-        *why = kept;
-    }
-    return e;
+    err e = begin(&x, &ring, host);
+    return end(&x, &ring, failed(e) ? e : import(&x, host, d));
+}
+
+err document_rotate(struct store *s, struct arena *arena, const struct config_host *host,
+                    size_t *done, struct diagnostics *d, struct store_why *why)
+{
+    struct store_changes changes;
+    struct keyring ring;
+    struct importer x = {.s = s, .arena = arena, .changes = &changes, .ring = &ring, .why = why};
+
+    *done = 0;
+    err e = begin(&x, &ring, host);
+    return end(&x, &ring, failed(e) ? e : rotate(&x, host, done, d));
 }

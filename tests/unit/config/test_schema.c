@@ -67,7 +67,8 @@ static void check_field(const struct record *r, const struct field *f)
     assert_true(f->type != FIELD_ENUM || f->words != NULL);
     assert_true(f->max == 0 || f->min < f->max);
     assert_false((f->flags & FIELD_REQUIRED) && f->fallback != NULL);
-    assert_true(!(f->flags & FIELD_SECRET) || f->type == FIELD_STRING);
+    assert_true(!(f->flags & FIELD_SECRET) || f->type == FIELD_STRING ||
+                (f->type == FIELD_STRINGS && (f->flags & FIELD_READ_LATER)));
     if (f->fallback != NULL)
         check_fallback(f);
     for (const struct field *other = r->fields; other != f; other++) {
