@@ -218,6 +218,7 @@ static int run_errand(struct errand *x, size_t action, const struct cli_options 
     arena_init(&x->arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     arena_init(&x->words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     x->d.arena = &x->words;
+    cli_set_log_level(options); /* what fails is said by the command */
     if (cli_load_node_secrets(&x->arena, options, &x->node)) {
         x->host = config_host_offline;
         x->host.node = &x->node;
