@@ -292,8 +292,8 @@ static const struct record schema_rotation = {
          .check = check_identifier, .doc = "The database's name."},                                \
         {.name = "password", .type = FIELD_STRING, AT_ENDPOINT(password), .flags = FIELD_SECRET,   \
          .take = take_password,                                                                    \
-         .doc = "The login's password as a reference, or sealed by the keyring; not together with " \
-                "iam_auth."},                                                                      \
+         .doc = "The login's password as a reference, or sealed by the keyring; not together "     \
+                "with iam_auth."},                                                                 \
         {.name = "secret", .type = FIELD_STRING, AT_ENDPOINT(secret), .take = take_secret,         \
          .doc = "A reference to a whole secret in RDS's format, JSON with username and password, " \
                 "instead of user and password."},                                                  \

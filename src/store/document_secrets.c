@@ -200,13 +200,12 @@ struct sealer {
 err document_explain_secret(struct store_why *why, err e, const struct store_secret *s)
 {
     char id[KEYRING_ID_CHARS + 1] = "";
+    bool sealed = !failed(keyring_sealed_by(s->text, id));
 
-    if (failed(keyring_sealed_by(s->text, id)))
-        id[0] = '\0';
     snprintf(why->text, sizeof why->text, "'%.*s' of %.*s '%.*s'%s%s",
              VIEW_ARG(view_from(s->place.field, 1)), VIEW_ARG(s->place.kind),
-             VIEW_ARG(view_upto(s->entity->label, 128)), id[0] != '\0' ? ", sealed by the key " : "",
-             id);
+             VIEW_ARG(view_upto(s->entity->label, 128)), sealed ? ", sealed by the key " : "",
+             sealed ? id : "");
     return e;
 }
 
