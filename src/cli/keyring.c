@@ -210,6 +210,7 @@ static int run_errand(int (*act)(struct errand *x), const struct cli_options *op
     arena_init(&x.arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     arena_init(&x.words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
     x.d.arena = &x.words;
+    cli_set_log_level(options); /* what fails is said by the command */
     if (cli_load_node_secrets(&x.arena, options, &x.node)) {
         x.host = config_host_offline;
         x.host.node = &x.node;

@@ -40,9 +40,9 @@ err cli_secrets_load_node(struct cli_secrets *s, struct arena *arena,
                           struct node_config_sources *sources, struct node_config *out,
                           struct diagnostics *d) MUST_USE;
 
-/* The same from the options and the environment, by secrets of its own, printing every mistake and warning
- * as cli_load_node does; false when there are mistakes.  AWS is asked when a property refers to
- * it. */
+/* The same from the options and the environment, by secrets of its own, printing every mistake and
+ * warning as cli_load_node does; false when there are mistakes.  AWS is asked when a property
+ * refers to it. */
 bool cli_load_node_secrets(struct arena *arena, const struct cli_options *options,
                            struct node_config *out) MUST_USE;
 
