@@ -134,7 +134,9 @@ static int show(const struct cli_options *options)
     for (size_t i = 0; good && i < schema_node.field_count; i++)
         add_property(&out, &node, i);
     add_idle(&out, &node); /* with mistakes too: it tells what is none */
-    good = !buf_failed(&out) && fwrite(out.data, 1, out.len, stdout) == out.len && good;
+    good = !buf_failed(&out) && good;
+    if (out.len > 0)
+        good = fwrite(out.data, 1, out.len, stdout) == out.len && good;
     buf_clear(&out);
     arena_clear(&arena);
     return good ? 0 : 1;

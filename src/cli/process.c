@@ -157,6 +157,9 @@ static int quit(const struct node_config *node, const struct process_options *o)
 
     if (cli_running(node) == 0)
         return not_running(node);
+    if (o->common.verbose > 0 && o->wait_s > 0)
+        fprintf(stderr, "[verbose] waiting %llu seconds before quitting\n",
+                (unsigned long long)o->wait_s);
     if (!wait_before(node, o->wait_s)) {
         fputs("sallyport stopped while waiting (unexpected)\n", stderr);
         return 0;

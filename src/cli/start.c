@@ -457,6 +457,7 @@ static bool migrate(const struct start_options *o, const struct node_config *nod
     if (!o->run_migrations || !view_is(node->database, "postgres"))
         return true;
     struct store *s = cli_store_open(node, (int64_t)o->db_timeout_s);
+    set_up_log(node); /* which a command's connection has silenced */
     if (s == NULL)
         return false;
     err e = migrations_read(s, &status, &why);

@@ -58,6 +58,9 @@ static bool parse_item(struct arena *arena, struct view item, struct listen *out
         rest = view_cut(rest, ' ', &flag);
         if (view_is(flag, "ssl"))
             out->tls = true;
+        else if (view_is(flag, "proxy_protocol"))
+            return refuse(why, item, "expects the PROXY protocol, which is not spoken here: have "
+                                     "what stands in front not send it");
         else if (flag.len > 0)
             return refuse(why, flag, "is not a flag of an address; 'ssl' is the only one");
     }
@@ -78,10 +81,9 @@ bool listens_parse(struct arena *arena, struct view text, void *slot, char why[W
     struct listen *items;
     size_t n = 0;
 
-    if (view_is(view_trim(text), "off")) {
-        *out = (struct listens){0};
+    *out = (struct listens){0}; /* also of a mistake: nothing more is to be said of a default */
+    if (view_is(view_trim(text), "off"))
         return true;
-    }
     items = ARENA_ARRAY(arena, LISTENS_MAX, struct listen);
     if (items == NULL)
         return refuse(why, text, "does not fit into memory");

@@ -160,6 +160,8 @@ static void set_property(struct joiner *j, const struct field *f, struct view va
 static void kongs_property(struct joiner *j, const struct given *g, const char *name,
                            const struct kong_group *group)
 {
+    if (j->kong && g->value.len == 0)
+        return; /* as if it were not given */
     if (j->kong)
         kong_idle(j, g->name, &g->origin, group->name, group->why);
     else
@@ -357,6 +359,8 @@ static void check_files(struct joiner *j)
     char text[WHY_BYTES];
 
     for (size_t i = 0; i < 3; i++) {
+        if (i == 0 && view_is(j->out->database, "postgres"))
+            continue; /* it has no effect */
         if (paths[i].len == 0 || j->host->readable == NULL ||
             j->host->readable(j->host, paths[i].data))
             continue;
