@@ -53,6 +53,7 @@ struct backend {
     char access_key_id[132]; /* of the login's IAM token; empty: none */
     int64_t born_ns;
     struct login *login; /* while it logs in */
+    unsigned login_number; /* of the broker's logins */
     /* The home worker only, or the thread that moves it. */
     struct broker *broker;
     struct db_session *session; /* that it logged in with: it serves no other's calls */

@@ -29,7 +29,7 @@ static bool is_whole(const struct broker *b, const struct broker_options *option
     struct service service = b->service;
 
     service.name = options->name;
-    return broker_matches(b, &service, options->endpoint, database_roles);
+    return b->login != NULL && broker_matches(b, &service, options->endpoint, database_roles);
 }
 
 struct broker *broker_new(const struct broker_options *options,
@@ -45,6 +45,9 @@ struct broker *broker_new(const struct broker_options *options,
     b->service.routes = NULL;
     b->service.route_count = 0;
     endpoint_copy(&b->arena, &b->endpoint, options->endpoint);
+    b->login = ARENA_ARRAY(&b->arena, 1, struct broker_login);
+    if (b->login != NULL)
+        *b->login = (struct broker_login){.endpoint = b->endpoint, .number = 1};
     b->name = b->service.name = arena_copy(&b->arena, options->name);
     b->access = arena_copy(&b->arena, options->access);
     b->database_roles = endpoint_copy_strings(&b->arena, *database_roles);
@@ -103,9 +106,7 @@ void broker_release_reference(struct broker *b)
     broker_sessions_free(b);
     tls_context_release(b->tls);
     pthread_mutex_destroy(&b->lock);
-    if (b->endpoint.password.data != NULL)
-        secret_wipe((char *)(uintptr_t)b->endpoint.password.data, b->endpoint.password.len);
-    arena_clear_secure(&b->arena); /* the endpoint's password */
+    arena_clear_secure(&b->arena); /* the passwords of its logins */
     free(b);
 }
 
@@ -275,7 +276,7 @@ bool broker_is_spent(const struct broker *b, const struct backend *backend, int6
 {
     int64_t lifetime = b->service.pool.max_lifetime_ms;
 
-    return b->closing || (b->retired && b->waiting == 0) ||
+    return b->closing || (b->retired && b->waiting == 0) || backend->login_number < b->proven ||
            (lifetime > 0 && now_ns - backend->born_ns > lifetime * NS_PER_MS) ||
            broker_session_ended(backend->session);
 }

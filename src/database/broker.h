@@ -19,6 +19,10 @@
  * idle one that was used least recently, at once; when none is idle, the next that comes free,
  * unless a call of its own waits that came earlier or the hungry one has waited less than
  * SESSION_PATIENCE_MS.  So no session is starved, whatever the load of others.
+ *
+ * How it logs in may change under a broker (broker_change_login), where every call is of the common
+ * session: from a password to IAM, say.  The connections of the login before serve until the first
+ * of the new one is there, which is tried at once; then they leave as they come free.
  */
 #ifndef SALLYPORT_DATABASE_BROKER_H
 #define SALLYPORT_DATABASE_BROKER_H
@@ -121,11 +125,20 @@ struct broker_options {
     void *arg;
 };
 
-struct broker {
-    /* Set at birth. */
-    struct arena arena; /* of copied configuration */
-    struct service service;   /* limits, as they were when the broker was made */
+/* How logins are made, from a change on.  Never freed before the broker. */
+struct broker_login {
     struct endpoint endpoint;
+    unsigned number; /* 1, 2, … */
+    struct broker_login *before;
+};
+
+struct broker {
+    /* The control thread only. */
+    struct broker_login *login;
+    /* Set at birth. */
+    struct arena arena; /* of copied configuration; later the control thread's, for logins */
+    struct service service;   /* limits, as they were when the broker was made */
+    struct endpoint endpoint; /* but for how it logs in, which may have changed */
     struct view name;
     struct view access;
     struct ssl_ctx_st *tls;
@@ -142,7 +155,10 @@ struct broker {
     pthread_mutex_t lock;
     struct list waiters; /* struct db_call, of all sessions */
     unsigned waiting;
-    unsigned total;   /* connections and logins under way: never more than max_connections */
+    /* Connections and logins under way: never more than max_connections, but for one login that is
+     * on trial while the connections of the one before serve. */
+    unsigned total;
+    unsigned proven; /* the number of the latest login that succeeded; 0: none did */
     unsigned pending; /* logins under way */
     unsigned wished;  /* logins wished for, of all sessions */
     unsigned stalled; /* of them, those of sessions that wait for credentials */
@@ -171,9 +187,17 @@ struct broker {
 struct broker *broker_new(const struct broker_options *options, const struct strings *database_roles);
 struct broker *broker_acquire(struct broker *b);
 void broker_release_reference(struct broker *b);
-/* Whether a broker made from these would be the same. */
+/* Whether a broker made from these would be the same.  For the control thread. */
 bool broker_matches(const struct broker *b, const struct service *service,
                     const struct endpoint *endpoint, const struct strings *database_roles);
+/* Whether it would be but for its login, which broker_change_login can change. */
+bool broker_matches_but_login(const struct broker *b, const struct service *service,
+                              const struct endpoint *endpoint,
+                              const struct strings *database_roles);
+/* For the control thread: from now on logins are made so.  False without memory: as before. */
+bool broker_change_login(struct broker *b, const struct endpoint *endpoint) MUST_USE;
+/* For the control thread: the latest login that has succeeded, else the first. */
+const struct endpoint *broker_proven_endpoint(struct broker *b);
 /* No new calls; idle connections are closed by each worker's next broker_tick, the others when
  * they come back. */
 void broker_close(struct broker *b);
@@ -223,6 +247,9 @@ enum broker_room {
  * list. */
 enum broker_room broker_begin_login(struct broker *b, struct db_session *s, int64_t now_ns,
                                     int64_t *at_ns);
+/* For the control thread: whether a login that was changed is to be tried now, though nobody waits:
+ * connections of another one serve.  BROKER_ROOM, BROKER_NO_NEED, BROKER_NOT_YET, as above. */
+enum broker_room broker_begin_trial(struct broker *b, int64_t now_ns, int64_t *at_ns);
 /* For the control thread: the credentials of the session, one of the list, are on their way.  Its
  * wishes take up no room until its next broker_begin_login.  When nobody waits for it any more, it
  * leaves the list and may be gone. */

@@ -520,6 +520,8 @@ static struct db_call *receive(struct broker *b, struct db_session *s, struct ba
 
     b->failures = s->failures = 0;
     s->retry_at_ns = 0;
+    if (backend->login_number > b->proven)
+        b->proven = backend->login_number;
     s->connections++;
     backend->broker = b;
     backend->session = s;

@@ -76,7 +76,7 @@ static void on_ready(struct stream *s)
 
 static err start_tls(struct cancel *c)
 {
-    const struct endpoint *e = &c->o.broker->endpoint;
+    const struct endpoint *e = c->o.endpoint;
     struct view name = endpoint_tls_name(e);
     struct ssl_st *ssl = NULL;
     char host[NAME_BYTES];

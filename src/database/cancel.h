@@ -17,6 +17,7 @@ struct cancel_options {
     uv_loop_t *loop;
     struct list *flush_list;
     const struct broker *broker; /* its TLS; must outlive the cancel */
+    const struct endpoint *endpoint; /* whose name TLS verifies */
     struct sockaddr_in6 address; /* big enough for either family */
     uint32_t pid;
     uint32_t key;

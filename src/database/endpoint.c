@@ -122,12 +122,11 @@ static bool same_login(const struct endpoint *a, const struct endpoint *b)
            (whole || a->password_reference.len > 0 || secret_eq(a->password, b->password));
 }
 
-static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
+static bool same_place(const struct endpoint *a, const struct endpoint *b)
 {
     return view_eq(a->host, b->host) && a->port == b->port &&
            view_eq(a->database, b->database) && a->sslmode == b->sslmode &&
-           view_eq(a->sslrootcert, b->sslrootcert) &&
-           same_iam_auth(&a->iam_auth, &b->iam_auth) && same_login(a, b);
+           view_eq(a->sslrootcert, b->sslrootcert);
 }
 
 static bool same_pool(const struct service *a, const struct service *b)
@@ -142,12 +141,29 @@ static bool same_pool(const struct service *a, const struct service *b)
            a->pool.login_rate == b->pool.login_rate;
 }
 
-bool broker_matches(const struct broker *b, const struct service *service,
+static bool matches(const struct broker *b, const struct service *service,
                     const struct endpoint *endpoint, const struct strings *database_roles)
 {
-    return view_eq(b->name, service->name) && same_endpoint(&b->endpoint, endpoint) &&
+    return view_eq(b->name, service->name) && same_place(&b->endpoint, endpoint) &&
            same_pool(&b->service, service) &&
            b->service.connect_timeout_ms == service->connect_timeout_ms &&
            b->service.max_response_bytes == service->max_response_bytes &&
            same_strings(b->database_roles, *database_roles);
+}
+
+bool broker_matches(const struct broker *b, const struct service *service,
+                    const struct endpoint *endpoint, const struct strings *database_roles)
+{
+    const struct endpoint *now = &b->login->endpoint;
+
+    return matches(b, service, endpoint, database_roles) &&
+           same_iam_auth(&now->iam_auth, &endpoint->iam_auth) && same_login(now, endpoint);
+}
+
+bool broker_matches_but_login(const struct broker *b, const struct service *service,
+                              const struct endpoint *endpoint,
+                              const struct strings *database_roles)
+{
+    return matches(b, service, endpoint, database_roles) && !b->endpoint.iam_auth.per_caller &&
+           !endpoint->iam_auth.per_caller;
 }

@@ -105,7 +105,7 @@ static void finish(struct login *l, err e)
 static void finish_with(struct login *l, err e, const char *detail)
 {
     if (l->detail[0] == '\0')
-        login_detail_place(l->detail, &l->o.broker->endpoint, detail);
+        login_detail_place(l->detail, l->o.endpoint, detail);
     finish(l, e);
 }
 
@@ -113,7 +113,7 @@ static void finish_with(struct login *l, err e, const char *detail)
 
 static void note_unconnected(struct login *l)
 {
-    login_detail_connect(l->detail, &l->o.broker->endpoint, l->address,
+    login_detail_connect(l->detail, l->o.endpoint, l->address,
                          l->backend->stream.system_error);
 }
 
@@ -176,9 +176,10 @@ static void on_connected(struct stream *s)
 
 static err start_tls(struct login *l)
 {
+    const struct endpoint *e = l->o.endpoint;
     struct broker *b = l->o.broker;
     struct backend *backend = l->backend;
-    struct view name = endpoint_tls_name(&b->endpoint);
+    struct view name = endpoint_tls_name(l->o.endpoint);
     char host[NAME_BYTES];
     struct ssl_st *ssl = NULL;
     bool complete = false;
@@ -191,7 +192,7 @@ static err start_tls(struct login *l)
         return fail(&tls_host_malformed);
     memcpy(host, name.data, name.len);
     host[name.len] = '\0';
-    TRY(tls_client_new(b->tls, host, b->endpoint.sslmode == SSLMODE_VERIFY_FULL, &ssl));
+    TRY(tls_client_new(b->tls, host, e->sslmode == SSLMODE_VERIFY_FULL, &ssl));
     l->stage = HANDSHAKING;
     stream_start_tls(&backend->stream, ssl, false);
     return OK;
@@ -212,12 +213,12 @@ static void on_ready(struct stream *s)
 
 static struct view user_of(const struct login *l)
 {
-    return l->credential.user.len > 0 ? l->credential.user : l->o.broker->endpoint.user;
+    return l->credential.user.len > 0 ? l->credential.user : l->o.endpoint->user;
 }
 
 static err begin_proof(struct login *l)
 {
-    const struct broker *b = l->o.broker;
+    const struct endpoint *e = l->o.endpoint;
     struct stream *s = &l->backend->stream;
     static const struct pg_setting settings[] = {{VIEW("application_name"), VIEW("sallyport")}};
     uint8_t binding[TLS_END_POINT_MAX_BYTES];
@@ -228,32 +229,32 @@ static err begin_proof(struct login *l)
     if (s->ssl != NULL && failed(tls_server_end_point(s->ssl, binding, &binding_len)))
         binding_len = 0; /* a certificate without such a hash: plain SCRAM is left */
     buf_init(&password, 64 * 1024);
-    err e = l->o.credential(l->o.arg, b, &password, &l->credential);
-    if (!failed(e)) {
+    err outcome = l->o.credential(l->o.arg, &password, &l->credential);
+    if (!failed(outcome)) {
         struct pg_login_options options = {
             .user = user_of(l),
-            .database = b->endpoint.database,
+            .database = e->database,
             .password = password.len > 0 ? buf_view(&password) : (struct view){NULL, 0},
             .settings = settings,
             .setting_count = COUNT_OF(settings),
-            .allow_cleartext = s->ssl != NULL && b->endpoint.sslmode == SSLMODE_VERIFY_FULL,
-            .allow_trust = b->endpoint.password.data == NULL && !b->endpoint.iam_auth.enabled,
+            .allow_cleartext = s->ssl != NULL && e->sslmode == SSLMODE_VERIFY_FULL,
+            .allow_trust = e->password.data == NULL && !e->iam_auth.enabled,
             .channel_binding = binding_len > 0 ? view_of(binding, binding_len)
                                                : (struct view){NULL, 0},
         };
         l->pg = pg_login_new(&options);
-        e = l->pg == NULL ? fail(&fault_out_of_memory) : pg_login_start(l->pg, &s->out);
+        outcome = l->pg == NULL ? fail(&fault_out_of_memory) : pg_login_start(l->pg, &s->out);
     }
     buf_clear_secure(&password);
-    if (!failed(e))
+    if (!failed(outcome))
         stream_queue(s);
-    return e;
+    return outcome;
 }
 
 /* SQLSTATE class 28: the proof itself. */
 static void note_refusal(struct login *l, err why)
 {
-    const struct endpoint *e = &l->o.broker->endpoint;
+    const struct endpoint *e = l->o.endpoint;
     const struct database_error *error = pg_login_error(l->pg);
 
     if (error != NULL)
@@ -386,7 +387,7 @@ static void on_failed(struct stream *s, err why)
         return;
     }
     if (l->stage == HANDSHAKING && s->ssl != NULL)
-        login_detail_tls(l->detail, &l->o.broker->endpoint, s->ssl);
+        login_detail_tls(l->detail, l->o.endpoint, s->ssl);
     finish(l, why);
 }
 
@@ -411,7 +412,7 @@ static const struct stream_ops login_stream_ops = {
 
 static bool resolve(struct login *l)
 {
-    const struct endpoint *e = &l->o.broker->endpoint;
+    const struct endpoint *e = l->o.endpoint;
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     char host[NAME_BYTES], port[8];
 
@@ -448,6 +449,7 @@ err login_start(const struct login_options *options, struct login **out)
     l->backend = backend;
     l->started_ns = time_monotonic_ns();
     backend->login = l;
+    backend->login_number = options->login_number;
     backend->stream.ops = &login_stream_ops;
     ENSURE(uv_timer_init(options->loop, &l->timer) == 0);
     l->handles++;

@@ -39,10 +39,11 @@ struct login_options {
     uv_loop_t *loop;
     struct list *flush_list;
     struct broker *broker;
+    const struct endpoint *endpoint; /* how, of the broker's logins */
+    unsigned login_number;           /* of these */
     /* Fills the password or the IAM token, and the user where that is another than the endpoint's;
      * on the loop's thread.  The texts are good until done has returned. */
-    err (*credential)(void *arg, const struct broker *broker, struct buf *password,
-                      struct login_credential *out);
+    err (*credential)(void *arg, struct buf *password, struct login_credential *out);
     /* Once; never from within login_start.  backend is NULL with an error.  The report's views
      * live until it returns. */
     void (*done)(void *arg, struct broker *broker, struct backend *backend,

@@ -112,6 +112,7 @@ static void take_snapshot(struct control *c, struct snapshot *s, const char *has
     uv_async_send(&c->keys_wake);
     upstreams_sweep(c);
     aws_identity_wanted(c);
+    upstreams_adopt_logins(c); /* now that their credentials are on the way */
     rotations_configure(c->rotations, &s->entities);
 }
 

@@ -14,7 +14,12 @@
 #include "gateway/login_secret.h"
 #include "pg/login.h"
 
-enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000, NAME_MAX_BYTES = 300 };
+enum {
+    NS_PER_S = 1000000000,
+    NS_PER_MS = 1000000,
+    NAME_MAX_BYTES = 300,
+    LOGIN_CHANGES_MAX = 64, /* of one broker, which keeps them all; then a new one is made */
+};
 
 /* What AWS said stands in the audit's login_failure and in the log, never in an answer. */
 static const struct fault upstream_session_denied = {
@@ -28,6 +33,7 @@ struct upstream_login {
     struct list link;
     struct upstream *upstream;
     struct db_session *session;
+    const struct broker_login *by;
     struct aws_session *held; /* so that it is there when the server asks for the token */
     struct login *login;
     struct login_secret secret; /* of a login by references */
@@ -37,11 +43,11 @@ struct upstream_login {
 
 /* ---- Credentials ---- */
 
-static err mint_token(struct upstream_login *ul, const struct broker *b, struct buf *password,
+static err mint_token(struct upstream_login *ul, struct buf *password,
                       struct login_credential *out)
 {
     struct control *c = ul->upstream->control;
-    const struct endpoint *e = &b->endpoint;
+    const struct endpoint *e = &ul->by->endpoint;
     const struct aws_credentials *credentials = NULL;
     struct view host = e->iam_auth.hostname.len > 0 ? e->iam_auth.hostname : e->host;
     int64_t now_us = time_wall_us();
@@ -76,10 +82,12 @@ static err mint_token(struct upstream_login *ul, const struct broker *b, struct 
     return OK;
 }
 
-static err give_secret(struct upstream_login *ul, const struct broker *b, struct buf *password,
+static err give_secret(struct upstream_login *ul, struct buf *password,
                        struct login_credential *out)
 {
-    err e = login_secret_give(ul->upstream->control, &b->endpoint, &ul->secret, password, out);
+    const struct broker *b = ul->upstream->broker;
+    err e = login_secret_give(ul->upstream->control, &ul->by->endpoint, &ul->secret, password,
+                              out);
 
     if (failed(e))
         log_warn("login_secret_unavailable", e.fault->text, LOG_VIEW("service", b->name),
@@ -87,22 +95,24 @@ static err give_secret(struct upstream_login *ul, const struct broker *b, struct
     return e;
 }
 
-static err give_credential(void *arg, const struct broker *b, struct buf *password,
-                           struct login_credential *out)
+static err give_credential(void *arg, struct buf *password, struct login_credential *out)
 {
-    if (b->endpoint.iam_auth.enabled)
-        return mint_token(arg, b, password, out);
-    if (login_secret_is(&b->endpoint))
-        return give_secret(arg, b, password, out);
-    buf_add_view(password, b->endpoint.password);
+    const struct upstream_login *ul = arg;
+    const struct endpoint *e = &ul->by->endpoint;
+
+    if (e->iam_auth.enabled)
+        return mint_token(arg, password, out);
+    if (login_secret_is(e))
+        return give_secret(arg, password, out);
+    buf_add_view(password, e->password);
     return buf_failed(password) ? fail(&fault_out_of_memory) : OK;
 }
 
 /* ---- Logins ---- */
 
-static void record_login(struct upstream *u, const struct login_report *r)
+static void record_login(struct upstream *u, const struct endpoint *e,
+                         const struct login_report *r)
 {
-    const struct endpoint *e = &u->broker->endpoint;
     char endpoint[NAME_MAX_BYTES];
 
     snprintf(endpoint, sizeof endpoint, "%.*s:%u", VIEW_ARG(e->host), e->port);
@@ -139,9 +149,10 @@ static void count_login(struct upstream *u, const struct login_report *r)
     metric_observe(shard, u->login_seconds, r->duration_ns);
 }
 
-static void log_failure(struct upstream *u, const struct login_report *r)
+static void log_failure(struct upstream *u, const struct endpoint *e,
+                        const struct login_report *r)
 {
-    struct view user = r->credential.user.len > 0 ? r->credential.user : u->broker->endpoint.user;
+    struct view user = r->credential.user.len > 0 ? r->credential.user : e->user;
 
     log_warn("login_failed", "a login to a database failed",
              LOG_VIEW("service", u->broker->name), LOG_VIEW("access", u->broker->access),
@@ -168,9 +179,10 @@ static void end_login(struct upstream_login *ul, struct backend *backend)
 }
 
 /* 28P01 is invalid_password ("PostgreSQL Error Codes"): the secret may have been rotated. */
-static bool may_try_again(const struct upstream *u, const struct login_report *r)
+static bool may_try_again(const struct upstream *u, const struct endpoint *e,
+                          const struct login_report *r)
 {
-    return login_secret_is(&u->broker->endpoint) && view_is(r->sqlstate, "28P01") &&
+    return login_secret_is(e) && view_is(r->sqlstate, "28P01") &&
            !u->control->stopping;
 }
 
@@ -179,25 +191,29 @@ static void on_login_done(void *arg, struct broker *b, struct backend *backend,
 {
     struct upstream_login *ul = arg;
     struct upstream *u = ul->upstream;
+    const struct endpoint *e = &ul->by->endpoint;
 
+    (void)b;
     aws_identity_release(u->control, ul->held);
     ul->held = NULL;
     ul->login = NULL;
-    record_login(u, report);
+    record_login(u, e, report);
     count_login(u, report);
     if (failed(report->error)) {
-        log_failure(u, report);
+        log_failure(u, e, report);
         note_failure(u, report);
     } else {
         u->last_error[0] = '\0';
     }
     if (backend != NULL)
         snprintf(backend->access_key_id, sizeof backend->access_key_id, "%s", ul->access_key_id);
-    if (backend != NULL && login_secret_is(&b->endpoint))
-        login_secret_succeeded(u->control, &b->endpoint, &ul->secret);
+    if (backend != NULL && ul->by->number > u->proved)
+        u->proved = ul->by->number;
+    if (backend != NULL && login_secret_is(e))
+        login_secret_succeeded(u->control, e, &ul->secret);
     /* The event of a login comes before what the login is used for. */
     (void)!failed(audit_flush(u->control->audit));
-    if (may_try_again(u, report)) {
+    if (may_try_again(u, e, report)) {
         login_secret_refused(&ul->secret, time_monotonic_ns() / NS_PER_MS);
         list_unlink(&ul->link);
         list_push_back(&u->refused, &ul->link);
@@ -214,6 +230,8 @@ static bool try_login(struct upstream_login *ul)
         .loop = &u->control->loop,
         .flush_list = &u->control->flush_list,
         .broker = u->broker,
+        .endpoint = &ul->by->endpoint,
+        .login_number = ul->by->number,
         .credential = give_credential,
         .done = on_login_done,
         .arg = ul,
@@ -229,13 +247,14 @@ static bool start_login(struct upstream *u, struct db_session *session)
         return false;
     ul->upstream = u;
     ul->session = session;
+    ul->by = u->broker->login;
     list_init(&ul->link);
     if (!try_login(ul)) {
         free(ul);
         return false;
     }
-    if (u->broker->endpoint.iam_auth.enabled)
-        ul->held = aws_identity_hold(u->control, &u->broker->endpoint,
+    if (ul->by->endpoint.iam_auth.enabled)
+        ul->held = aws_identity_hold(u->control, &ul->by->endpoint,
                                      broker_session_identity(u->broker, session));
     list_push_back(&u->logins, &ul->link);
     u->login_count++;
@@ -246,10 +265,11 @@ static bool start_login(struct upstream *u, struct db_session *session)
 static void record_denied_session(struct upstream *u, err why, const char *detail)
 {
     const struct login_report report = {.error = why, .detail = view_str(detail)};
+    const struct endpoint *e = &u->broker->login->endpoint;
 
-    record_login(u, &report);
+    record_login(u, e, &report);
     count_login(u, &report);
-    log_failure(u, &report);
+    log_failure(u, e, &report);
     /* Whom STS refuses has trouble of their own: the database is as reachable as before. */
     if (!is_fault(why, &aws_session_refused) && !is_fault(why, &aws_session_token_refused))
         note_failure(u, &report);
@@ -268,15 +288,15 @@ static err told_to_caller(err why)
  * all the same and fails with the reason; a caller's session fails by itself, unconnected. */
 static enum aws_ready credentials_for(struct upstream *u, struct db_session *s)
 {
-    const struct broker *b = u->broker;
+    const struct endpoint *e = &u->broker->login->endpoint;
     const struct aws_credentials *credentials;
     const char *detail = "";
     err why = OK;
 
-    if (!b->endpoint.iam_auth.enabled)
+    if (!e->iam_auth.enabled)
         return AWS_READY;
     enum aws_ready ready =
-        aws_identity_for(u->control, &b->endpoint, broker_session_identity(u->broker, s),
+        aws_identity_for(u->control, e, broker_session_identity(u->broker, s),
                          &credentials, &why, &detail);
     if (ready != AWS_FAILED || s->common)
         return ready == AWS_WAIT ? AWS_WAIT : AWS_READY;
@@ -329,7 +349,7 @@ static int64_t pump_refused(struct upstream *u, int64_t now)
         struct upstream_login *ul = LIST_ENTRY(node, struct upstream_login, link);
         enum login_secret_next what =
             u->control->stopping ? LOGIN_SECRET_OVER
-                                 : login_secret_next(u->control, &u->broker->endpoint, &ul->secret,
+                                 : login_secret_next(u->control, &ul->by->endpoint, &ul->secret,
                                                      now / NS_PER_MS, &again_ms);
         if (what == LOGIN_SECRET_WAIT) {
             if (again_ms < INT64_MAX && again_ms * NS_PER_MS < next)
@@ -345,9 +365,44 @@ static int64_t pump_refused(struct upstream *u, int64_t now)
     return next;
 }
 
+static bool is_trying(const struct upstream *u)
+{
+    const struct list *const lists[] = {&u->logins, &u->refused};
+
+    for (size_t i = 0; i < COUNT_OF(lists); i++) {
+        LIST_EACH(node, lists[i]) {
+            if (LIST_ENTRY(node, struct upstream_login, link)->by == u->broker->login)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* A login that a reload has changed is tried though nobody waits, since connections of the one
+ * before serve until it has succeeded. */
+static int64_t pump_trial(struct upstream *u, int64_t now)
+{
+    struct db_session *s = &u->broker->common;
+    int64_t rate = u->broker->service.pool.login_rate, at = INT64_MAX;
+
+    if (u->control->stopping || u->broker->login->number == u->proved || is_trying(u) ||
+        u->login_count >= LOGINS_AT_ONCE || credentials_for(u, s) == AWS_WAIT)
+        return INT64_MAX;
+    if (u->next_ns > now)
+        return u->next_ns;
+    if (broker_begin_trial(u->broker, now, &at) != BROKER_ROOM)
+        return at;
+    u->next_ns = now + (rate > 0 ? NS_PER_S / rate : 0);
+    if (!start_login(u, s))
+        broker_login_done(u->broker, s, NULL);
+    return INT64_MAX;
+}
+
 static int64_t pump_one(struct upstream *u, int64_t now)
 {
-    int64_t next = pump_refused(u, now);
+    int64_t next = pump_refused(u, now), trial = pump_trial(u, now);
+
+    next = trial < next ? trial : next;
 
     LIST_EACH(node, &u->wishes)
     {
@@ -418,6 +473,7 @@ static void open_cancel(struct letter *letter)
         .loop = &u->control->loop,
         .flush_list = &u->control->flush_list,
         .broker = job->broker,
+        .endpoint = broker_proven_endpoint(job->broker),
         .address = job->address,
         .pid = job->pid,
         .key = job->key,
@@ -472,19 +528,26 @@ static void hash_roots(const struct control *c, const struct endpoint *e, char o
         out[0] = '\0';
 }
 
+/* One that is the same; else one that logs in differently, for upstreams_adopt_logins. */
 static struct upstream *find(struct control *c, const struct service *service,
                              const struct endpoint *endpoint, const char *access,
                              const struct strings *roles, const char roots_sha256[65])
 {
+    struct upstream *but_login = NULL;
+
     LIST_EACH(node, &c->upstreams)
     {
         struct upstream *u = LIST_ENTRY(node, struct upstream, link);
-        if (!u->retired && view_is(u->broker->access, access) &&
-            strcmp(u->roots_sha256, roots_sha256) == 0 &&
-            broker_matches(u->broker, service, endpoint, roles))
+        if (u->retired || !view_is(u->broker->access, access) ||
+            strcmp(u->roots_sha256, roots_sha256) != 0)
+            continue;
+        if (broker_matches(u->broker, service, endpoint, roles))
             return u;
+        if (u->broker->login->number < LOGIN_CHANGES_MAX &&
+            broker_matches_but_login(u->broker, service, endpoint, roles))
+            but_login = u;
     }
-    return NULL;
+    return but_login;
 }
 
 static void label_metrics(struct upstream *u)
@@ -572,6 +635,28 @@ void upstreams_sweep(struct control *c)
     upstreams_pump(c);
 }
 
+static void adopt_login(struct broker *b, const struct service *s, const struct endpoint *e)
+{
+    if (b == NULL || broker_matches(b, s, e, &b->database_roles))
+        return;
+    if (!broker_change_login(b, e))
+        log_error("login_kept", "there is no memory for the login of a service that was changed",
+                  LOG_VIEW("service", b->name));
+}
+
+void upstreams_adopt_logins(struct control *c)
+{
+    const struct snapshot *s = c->snapshot;
+
+    for (size_t i = 0; i < s->entities.service_count; i++) {
+        const struct service *service = &s->entities.services[i];
+        adopt_login(s->services[i].primary, service, &service->primary);
+        if (service->has_read)
+            adopt_login(s->services[i].read, service, &service->read);
+    }
+    upstreams_pump(c);
+}
+
 void upstreams_reap(struct control *c)
 {
     LIST_EACH(node, &c->upstreams)
@@ -622,7 +707,7 @@ size_t control_upstreams(struct control *c, struct upstream_status *out, size_t 
             .service = u->broker->name,
             .access = u->broker->access,
             .counts = broker_counts(u->broker),
-            .iam = u->broker->endpoint.iam_auth.enabled,
+            .iam = u->broker->login->endpoint.iam_auth.enabled,
             .last_error = u->last_error[0] != '\0' ? view_str(u->last_error)
                                                    : (struct view){NULL, 0},
         };

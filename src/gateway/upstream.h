@@ -22,6 +22,7 @@ struct upstream {
     struct list refused;   /* struct upstream_login, to be tried again with another secret */
     struct list cancels; /* struct cancel_job, under way */
     unsigned login_count;
+    unsigned proved; /* the number of the broker's latest login that succeeded; 0: none did */
     char last_error[UPSTREAM_ERROR_BYTES]; /* "" after a success */
     char roots_sha256[65]; /* of the file of trusted certificates; "": none, or not readable */
     struct metric_set *login_results;
@@ -37,6 +38,9 @@ struct broker *upstream_broker_for(void *control, const struct service *service,
 void upstreams_pump(struct control *c);
 /* Retires those that the snapshot does not use. */
 void upstreams_sweep(struct control *c);
+/* After the snapshot was taken: has brokers log in as it says now.  What a reload changes of a login
+ * is no other broker: its connections serve until the new login has succeeded. */
+void upstreams_adopt_logins(struct control *c);
 /* Frees those retired that nothing refers to any more. */
 void upstreams_reap(struct control *c);
 /* Ends every login under way. */

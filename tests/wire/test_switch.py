@@ -100,7 +100,7 @@ def login(bed, user=APP, iam=False):
     return {"user": user, "password": "{vault://env/SWITCH_PASSWORD}"}
 
 
-def configuration(bed, issuer, path="/who", **of_login):
+def configuration(bed, issuer, path="/who", host="127.0.0.1", **of_login):
     routes = [
         shop.route("who", WHO, path=f"{path}/{{n}}",
                    parameters={"n": {"type": "integer", "from": "path"}}, result="one"),
@@ -111,10 +111,8 @@ def configuration(bed, issuer, path="/who", **of_login):
     ]
     made = shop.service(bed, routes, password=None)
     del made["password"]
-    made["url"] = f"postgres://127.0.0.1:{bed.port}/{bed.database}"
+    made["url"] = f"postgres://{host}:{bed.port}/{bed.database}"
     made |= of_login or login(bed)
-    if "password" in made:
-        made["url"] = made["url"].replace("127.0.0.1", "localhost")
     return shop.config(bed, issuer, [made])
 
 
@@ -411,20 +409,22 @@ def test_a_service_changes_to_iam_and_back(serving, bed, issuer, grants):
 
 
 @pytest.mark.threads
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_service_whose_own_user_is_granted_rds_iam_goes_on_until_the_reload(
-        serving, bed, issuer, grants):
-    """The connections that are there serve on, though no login by password succeeds any more."""
-    one, switch = serving
+        gateway, bed, issuer, users, grants, host):
+    """The connections that are there serve on, though no login by password succeeds any more;
+    where the reload changes the address, too, they serve what they have begun."""
+    one = gateway(config=configuration(bed, issuer, host=host), environment=environment(bed))
     with Load(one) as load:
         load.wait_for(100)
         grants(f"grant rds_iam to {APP}")
         load.wait_for(200)
-        switch(configuration(bed, issuer, **login(bed, APP, iam=True)))
+        switch_by_file(one, None, configuration(bed, issuer, **login(bed, APP, iam=True)))
         wait_until(lambda: {r["auth_method"] for r in audited(one)[-1:]} == {"iam"}, 30, "IAM")
         load.wait_for(100)
         grants(f"revoke rds_iam from {APP}")
         load.wait_for(200)
-        switch(configuration(bed, issuer))
+        switch_by_file(one, None, configuration(bed, issuer, host=host))
         wait_until(lambda: audited(one)[-1]["auth_method"] == "scram-sha-256-plus", 30, "SCRAM")
         load.wait_for(100)
 
@@ -436,44 +436,69 @@ def latest_failure(gateway):
     return wait_until(lambda: audited(gateway, "login_failure"), 20, "a refusal")[-1]
 
 
-def assert_recovers(gateway, n):
-    token = gateway.mint("alice")
-    wait_until(lambda: gateway.get(f"/who/{n}", token).status == 200, 30, "an answer")
+def last_login(gateway):
+    return audited(gateway)[-1]["auth_method"]
 
 
-def test_a_service_by_iam_before_its_grant_says_what_is_missing_and_recovers(
+@pytest.mark.threads
+def test_a_service_by_iam_before_its_grant_goes_on_and_says_what_is_missing(
         serving, bed, issuer, grants):
+    """By the connections that it has; and it changes by itself once the grant is there."""
     one, switch = serving
-    assert_recovers(one, 1)
-    grants(f"grant orders_reader, orders_writer to {APP_IAM}")
-    switch(configuration(bed, issuer, **login(bed, APP_IAM, iam=True)))
-    one.get("/who/2", one.mint("alice"))
-    failure = latest_failure(one)
-    assert (failure["auth_method"], failure["sqlstate"]) == ("iam", "28P01")
-    assert failure["detail"] == (
-        f'password authentication failed for user "{APP_IAM}"; the server wants a password and no'
-        f" token: GRANT rds_iam TO the user {APP_IAM}")
-    grants(f"grant rds_iam to {APP_IAM}")
-    assert_recovers(one, 3)
-    assert audited(one)[-1]["auth_method"] == "iam"
+    with Load(one) as load:
+        grants(f"grant orders_reader, orders_writer to {APP_IAM}")
+        switch(configuration(bed, issuer, **login(bed, APP_IAM, iam=True)))
+        failure = latest_failure(one)
+        assert (failure["auth_method"], failure["database_user"]) == ("iam", APP_IAM)
+        assert (failure["reason"], failure["sqlstate"]) == ("pg_login_refused", "28P01")
+        assert failure["detail"] == (
+            f'password authentication failed for user "{APP_IAM}"; the server wants a password and'
+            f" no token: GRANT rds_iam TO the user {APP_IAM}")
+        assert "GRANT rds_iam" in one.status("/status").json["services"][0]["last_error"]
+        assert load.latest_logins() == {APP}
+        grants(f"grant rds_iam to {APP_IAM}")
+        wait_until(lambda: last_login(one) == "iam", 30, "the login")
+        wait_until(lambda: not shop.backends(bed, APP), 30, "the end of the password's")
+        assert load.latest_logins() == {APP_IAM}
+        assert one.status("/status").json["services"][0]["last_error"] is None
 
 
-def test_a_service_by_password_before_its_revoke_says_what_is_in_the_way_and_recovers(
-        serving, bed, issuer, grants):
-    one, switch = serving
+@pytest.mark.threads
+def test_a_service_by_password_before_its_revoke_goes_on_and_says_what_is_in_the_way(
+        gateway, bed, issuer, users, grants):
     grants(f"grant rds_iam to {APP}")
-    switch(configuration(bed, issuer, **login(bed, APP, iam=True)))
-    assert_recovers(one, 1)
-    switch(configuration(bed, issuer))
-    one.get("/who/2", one.mint("alice"))
-    failure = latest_failure(one)
-    assert failure["detail"] == (
-        f'PAM authentication failed for user "{APP}"; the server wants the password in clear, as'
-        " RDS does of members of rds_iam, who log in by IAM only: set iam_auth, or REVOKE rds_iam"
-        f" FROM the user {APP}")
-    assert failure["database_user"] == APP and SECRET not in json.dumps(one.audit())
-    grants(f"revoke rds_iam from {APP}")
-    assert_recovers(one, 3)
+    one = gateway(config=configuration(bed, issuer, **login(bed, APP, iam=True)),
+                  environment=environment(bed))
+    with Load(one) as load:
+        switch_by_file(one, None, configuration(bed, issuer))
+        failure = latest_failure(one)
+        assert failure["detail"] == (
+            f'PAM authentication failed for user "{APP}"; the server wants the password in clear,'
+            " as RDS does of members of rds_iam, who log in by IAM only: set iam_auth, or REVOKE"
+            f" rds_iam FROM the user {APP}")
+        assert failure["database_user"] == APP and SECRET not in json.dumps(one.audit())
+        load.wait_for(100)
+        grants(f"revoke rds_iam from {APP}")
+        wait_until(lambda: last_login(one) == "scram-sha-256-plus", 30, "the login")
+        load.wait_for(100)
+
+
+def test_the_pool_is_full_and_the_new_login_is_tried_all_the_same(
+        gateway, bed, issuer, users, grants):
+    """One connection more than max_connections, for as long as the trial takes."""
+    text = json.loads(configuration(bed, issuer))
+    text["services"][0]["pool"] = {"max_connections": 1}
+    grants(f"grant rds_iam to {APP_IAM}; grant orders_reader, orders_writer to {APP_IAM}")
+    one = gateway(config=json.dumps(text), environment=environment(bed))
+    with Load(one) as load:
+        assert load.latest_logins() == {APP}
+        for key in ("password", "user"):
+            del text["services"][0][key]
+        text["services"][0] |= login(bed, APP_IAM, iam=True)
+        switch_by_file(one, None, json.dumps(text))
+        wait_until(lambda: not shop.backends(bed, APP), 30, "the end of the password's")
+        assert load.latest_logins() == {APP_IAM}
+        assert len(shop.backends(bed, APP_IAM)) == 1
 
 
 def test_a_password_is_not_sent_in_clear_to_whom_was_not_verified(

@@ -131,9 +131,143 @@ static void without_room_for_all_of_it_there_is_no_broker(void **state)
     free(text);
 }
 
+/* ---- A login that a reload changes ---- */
+
+static struct endpoint of_all_callers(void)
+{
+    struct endpoint e = some_endpoint();
+
+    e.iam_auth.role_session_name = VIEW("sallyport");
+    e.iam_auth.per_caller = false;
+    return e;
+}
+
+static bool matches_but_login(const struct broker *b, const struct endpoint *e)
+{
+    const struct service service = {.name = VIEW("shop"), .pool = {.max_connections = 1}};
+
+    return broker_matches_but_login(b, &service, e, &no_roles);
+}
+
+static void a_broker_keeps_its_place_and_may_change_its_login(void **state)
+{
+    const struct endpoint base = of_all_callers();
+    struct endpoint e = base;
+    (void)state;
+
+    struct broker *b = make(&base, &no_roles);
+    assert_non_null(b);
+    e.iam_auth = (struct iam_auth){0};
+    e.user = VIEW("other");
+    e.password = VIEW("secret");
+    assert_true(matches_but_login(b, &e));
+    e.host = VIEW("db2.example");
+    assert_false(matches_but_login(b, &e));
+    e = base;
+    e.port = 5433;
+    assert_false(matches_but_login(b, &e));
+    e = base;
+    e.database = VIEW("other");
+    assert_false(matches_but_login(b, &e));
+    e = base;
+    e.sslmode = SSLMODE_REQUIRE;
+    assert_false(matches_but_login(b, &e));
+    e = base;
+    e.sslrootcert = VIEW("system");
+    assert_false(matches_but_login(b, &e));
+    e = base;
+    e.iam_auth.per_caller = true;
+    assert_false(matches_but_login(b, &e));
+    const struct service larger = {.name = VIEW("shop"), .pool = {.max_connections = 2}};
+    assert_false(broker_matches_but_login(b, &larger, &base, &no_roles));
+    const struct service service = {.name = VIEW("shop"), .pool = {.max_connections = 1}};
+    assert_false(broker_matches_but_login(b, &service, &base, &(struct strings){&role, 1}));
+    broker_release_reference(b);
+}
+
+/* Connections of callers' own sessions are never the next login's. */
+static void a_broker_of_callers_sessions_does_not(void **state)
+{
+    const struct endpoint base = some_endpoint(), e = of_all_callers();
+    (void)state;
+
+    struct broker *b = make(&base, &no_roles);
+    assert_non_null(b);
+    assert_false(matches_but_login(b, &base));
+    assert_false(matches_but_login(b, &e));
+    broker_release_reference(b);
+}
+
+static void a_changed_login_is_what_the_next_configuration_is_compared_with(void **state)
+{
+    enum { TOO_LONG = 2 << 20 };
+    const struct endpoint base = of_all_callers();
+    struct endpoint e = base;
+    char *text = malloc(TOO_LONG);
+    (void)state;
+
+    assert_non_null(text);
+    memset(text, 'x', TOO_LONG);
+    struct broker *b = make(&base, &no_roles);
+    assert_non_null(b);
+    e.iam_auth.enabled = false;
+    e.password = VIEW("secret");
+    assert_true(broker_change_login(b, &e));
+    assert_true(matches(b, &e));
+    assert_false(matches(b, &base));
+    assert_int_equal(b->login->number, 2);
+    /* Nothing has succeeded yet: what TLS verifies for a cancel is the first. */
+    assert_true(broker_proven_endpoint(b)->iam_auth.enabled);
+    b->proven = 2;
+    assert_false(broker_proven_endpoint(b)->iam_auth.enabled);
+    e.user = view_of(text, TOO_LONG);
+    assert_false(broker_change_login(b, &e));
+    assert_int_equal(b->login->number, 2);
+    assert_true(view_is(b->login->endpoint.user, "app"));
+    broker_release_reference(b);
+    free(text);
+}
+
+static void a_changed_login_is_tried_while_another_serves(void **state)
+{
+    const struct endpoint base = of_all_callers();
+    struct endpoint e = base;
+    int64_t at = 0, now = INT64_C(1) << 40;
+    (void)state;
+
+    e.user = VIEW("other");
+    struct broker *b = make(&base, &no_roles);
+    assert_non_null(b);
+    b->proven = 1;
+    b->common.connections = b->total = 1; /* as many as there may be */
+    assert_int_equal(broker_begin_trial(b, now, &at), BROKER_NO_NEED);
+    b->common.failures = 3;
+    b->common.retry_at_ns = INT64_MAX;
+    assert_true(broker_change_login(b, &e));
+    assert_int_equal(broker_begin_trial(b, now, &at), BROKER_ROOM);
+    assert_int_equal(b->total, 2);
+    broker_login_done(b, &b->common, NULL);
+    assert_int_equal(b->total, 1);
+    assert_int_equal(b->pending, 0);
+    assert_int_equal(broker_begin_trial(b, 0, &at), BROKER_NOT_YET);
+    assert_true(at > 0 && at == b->common.retry_at_ns);
+    assert_int_equal(broker_begin_trial(b, at, &at), BROKER_ROOM);
+    broker_login_done(b, &b->common, NULL);
+    b->proven = 2;
+    assert_int_equal(broker_begin_trial(b, INT64_MAX, &at), BROKER_NO_NEED);
+    b->proven = 1;
+    b->common.connections = b->total = 0; /* whoever calls has it tried */
+    assert_int_equal(broker_begin_trial(b, INT64_MAX, &at), BROKER_NO_NEED);
+    broker_release_reference(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_broker_keeps_its_place_and_may_change_its_login),
+        cmocka_unit_test(a_broker_of_callers_sessions_does_not),
+        cmocka_unit_test(a_changed_login_is_what_the_next_configuration_is_compared_with),
+        cmocka_unit_test(a_changed_login_is_tried_while_another_serves),
         cmocka_unit_test(any_change_of_the_login_is_another_broker),
         cmocka_unit_test(without_room_for_all_of_it_there_is_no_broker),
     };
