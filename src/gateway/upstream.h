@@ -38,8 +38,8 @@ struct broker *upstream_broker_for(void *control, const struct service *service,
 void upstreams_pump(struct control *c);
 /* Retires those that the snapshot does not use. */
 void upstreams_sweep(struct control *c);
-/* After the snapshot was taken: has brokers log in as it says now.  What a reload changes of a login
- * is no other broker: its connections serve until the new login has succeeded. */
+/* After the snapshot was taken: has brokers log in as it says now.  What a reload changes of a
+ * login is no other broker: its connections serve until the new login has succeeded. */
 void upstreams_adopt_logins(struct control *c);
 /* Frees those retired that nothing refers to any more. */
 void upstreams_reap(struct control *c);
