@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "base/secret.h"
 #include "base/time.h"
 #include "crypto/tls.h"
 #include "net/net.h"

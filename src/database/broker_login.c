@@ -1,5 +1,4 @@
 /* A broker whose login is changed by a reload, while its connections go on serving. */
-#include "base/secret.h"
 #include "base/time.h"
 #include "database/broker_internal.h"
 #include "database/endpoint.h"
@@ -19,9 +18,6 @@ bool broker_change_login(struct broker *b, const struct endpoint *endpoint)
     /* What is left out for want of memory, as a session policy, could let logins have more than
      * was written. */
     if (!broker_matches(b, &service, endpoint, &b->database_roles)) {
-        struct view password = new->endpoint.password;
-        if (password.data != NULL)
-            secret_wipe((char *)(uintptr_t)password.data, password.len);
         b->login = before;
         return false;
     }
