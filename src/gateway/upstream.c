@@ -202,7 +202,7 @@ static void on_login_done(void *arg, struct broker *b, struct backend *backend,
     if (failed(report->error)) {
         log_failure(u, e, report);
         note_failure(u, report);
-    } else {
+    } else if (ul->by == u->broker->login) { /* one of before says nothing of the one of now */
         u->last_error[0] = '\0';
     }
     if (backend != NULL)
