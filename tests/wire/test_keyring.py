@@ -150,8 +150,13 @@ def test_a_sealed_password_logs_in_and_nobody_else_reads_it(
     running = gateway(node=node(keyed, **keyring(where)), environment=environment)
     assert_served(running, bed)
     said += [running.status(p).body.decode() for p in ("/status", "/metrics")]
-    said += [running.run(*c, "-c", running.node_file).stdout for c in (
-        ("config", "show"), ("check",))]
+    for command in (("config", "show"), ("check",), ("check", "--secrets"), ("reload",)):
+        got = running.run(*command, "-c", running.node_file)
+        assert got.returncode == 0, got.stderr
+        assert f"= {where}" in got.stdout or command != ("config", "show")
+        said += [got.stdout, got.stderr]
+    wait_until(lambda: events(running, "configuration_loaded"), 30, "a load")
+    assert_served(running, bed)
     running.stop()
     bed.superuser_sql("checkpoint")
     places = {"the server": everything(bed.data), "its log": "\n".join(bed.log_lines()).encode(),
@@ -272,6 +277,7 @@ def wait_for_revision(running, store):  # noqa: F811
     wait_until(lambda: store_status(running)["revision"] == wanted, 30, f"revision {wanted}")
 
 
+@pytest.mark.threads
 def test_a_key_is_rotated_while_two_nodes_serve(keyed, gateway, bed, issuer):
     feed(keyed, shop(bed, issuer))
     before = keyed.run("config", "db_export", "-").stdout
@@ -332,6 +338,26 @@ def test_a_node_that_lacks_the_key_says_so_and_goes_on(keyed, gateway, bed, issu
     set_keys(running, new)
     wait_for_revision(running, keyed)
     assert "refused" not in store_status(running)
+    assert_served(running, bed)
+
+
+def test_a_start_needs_the_key_and_with_it_serves_the_kept_copy(keyed, gateway, bed, issuer):
+    feed(keyed, shop(bed, issuer))
+    running = gateway(node=node(keyed, **keyring(keyed.key)))
+    assert_served(running, bed)
+    running.stop()
+    text = running.node_file.read_text()
+    other, _ = generate(keyed, "two.key")
+    running.node_file.write_text(text.replace(str(keyed.key), str(other)))
+    running.launch()
+    assert running.process.wait(60) == 1
+    running.process = None
+    assert f"'password' of service 'shop': the key {keyed.key_id} that sealed it is not in" in (
+        running.log_text())
+    away = text.replace(f"pg_port = {bed.port}\n", "pg_port = 1\n")
+    running.node_file.write_text(away)
+    running.start()
+    assert store_status(running)["state"] == "away"
     assert_served(running, bed)
 
 

@@ -220,9 +220,10 @@ static void without_a_key_nothing_is_sealed(void **state)
 
 static void keys_are_32_bytes_and_a_new_one_is_another_each_time(void **state)
 {
-    static const char *const bad[] = {"", "x", "AAAA", KEY "A", KEY_HEX "00", "AAECAwQF",
-                                      "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c"
-                                      "1d1eXY"};
+    static const char *const bad[] = {
+        "", "x", "AAAA", KEY "A", KEY_HEX "00", "AAECAwQF",
+        /* As long as a key in hexadecimal, and none. */
+        "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1eXY"};
     char one[KEYRING_KEY_TEXT_BYTES], two[KEYRING_KEY_TEXT_BYTES];
     struct keyring_key key;
     (void)state;
