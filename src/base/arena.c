@@ -4,13 +4,20 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/secret.h"
+
+enum {
+    LARGE_FROM_BYTES = 2 << 20,
+    LARGE_BYTES = 8 << 20, /* some huge pages of x86-64, wherever it begins */
+};
 
 struct arena_block {
     struct arena_block *next;
     size_t used;
     size_t size;
+    size_t mapped; /* bytes of a mapping of its own; 0: malloc's */
     alignas(max_align_t) char bytes[];
 };
 
@@ -34,13 +41,21 @@ static void run_cleanups(struct arena *a)
     }
 }
 
+static void free_block(struct arena_block *b)
+{
+    if (b->mapped > 0)
+        munmap(b, b->mapped);
+    else
+        free(b);
+}
+
 void arena_clear(struct arena *a)
 {
     run_cleanups(a);
     while (a->blocks != NULL) {
         struct arena_block *b = a->blocks;
         a->blocks = b->next;
-        free(b);
+        free_block(b);
     }
     a->total_bytes = 0;
 }
@@ -62,7 +77,7 @@ void arena_reset(struct arena *a)
         struct arena_block *b = a->blocks;
         a->blocks = b->next;
         a->total_bytes -= b->size;
-        free(b);
+        free_block(b);
     }
     /* The oldest block stays, unless it is one that a single large request asked for. */
     if (a->blocks->size > a->block_bytes)
@@ -71,18 +86,34 @@ void arena_reset(struct arena *a)
         a->blocks->used = 0;
 }
 
+static struct arena_block *map_block(void)
+{
+    struct arena_block *b =
+        mmap(NULL, LARGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (b == MAP_FAILED)
+        return NULL;
+    (void)madvise(b, LARGE_BYTES, MADV_HUGEPAGE); /* a wish */
+    return b;
+}
+
 static struct arena_block *new_block(struct arena *a, size_t need)
 {
     size_t size = need > a->block_bytes ? need : a->block_bytes;
+    const size_t large = LARGE_BYTES - sizeof(struct arena_block);
+    bool map = a->total_bytes >= LARGE_FROM_BYTES && size <= large &&
+               large <= a->max_bytes - a->total_bytes;
 
+    if (map)
+        size = large;
     if (size > a->max_bytes - a->total_bytes)
         size = need;
     if (size > a->max_bytes - a->total_bytes)
         return NULL;
-    struct arena_block *b = malloc(sizeof *b + size);
+    struct arena_block *b = map ? map_block() : malloc(sizeof *b + size);
     if (b == NULL)
         return NULL;
-    *b = (struct arena_block){.next = a->blocks, .size = size};
+    *b = (struct arena_block){.next = a->blocks, .size = size, .mapped = map ? LARGE_BYTES : 0};
     a->blocks = b;
     a->total_bytes += size;
     return b;

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/log.h"
 #include "config/reference.h"
 
 /* More would not be read, and an absurd file must not fill the memory with messages. */
@@ -68,6 +69,25 @@ static const void *const_slot(const void *record, size_t offset)
     return (const char *)record + offset;
 }
 
+struct view decode_join(struct arena *arena, const struct view *parts, size_t count)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < count; i++)
+        len += parts[i].len;
+    char *text = arena_alloc(arena, len + 1);
+    if (text == NULL)
+        return (struct view){NULL, 0};
+    char *at = text;
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].len > 0)
+            memcpy(at, parts[i].data, parts[i].len);
+        at += parts[i].len;
+    }
+    *at = '\0';
+    return view_of(text, len);
+}
+
 /* --- defaults --- */
 
 static void set_defaults(struct decoder *d, const struct record *r, void *out)
@@ -87,10 +107,19 @@ static void set_defaults(struct decoder *d, const struct record *r, void *out)
 
 /* --- names --- */
 
+/* "route name orders" */
+static struct view unique_key(struct decoder *d, const char *kind, const char *field,
+                              struct view value)
+{
+    const struct view parts[] = {view_str(kind), VIEW(" "), view_str(field), VIEW(" "), value};
+
+    return decode_join(d->scratch, parts, COUNT_OF(parts));
+}
+
 static void bear_name(struct decoder *d, const struct record *r, const struct field *f,
                       struct view value, const struct yaml_node *node)
 {
-    struct view key = arena_printf(d->scratch, "%s %s %.*s", r->kind, f->name, VIEW_ARG(value));
+    struct view key = unique_key(d, r->kind, f->name, value);
     const struct yaml_node *first = key.data == NULL ? NULL : map_get(&d->unique, key);
     union {
         const struct yaml_node *read;
@@ -525,16 +554,20 @@ void decode_record(struct decoder *d, const struct record *r, void *out,
     }
     if (r->line_offset != NO_OFFSET)
         *(unsigned *)slot_of(out, r->line_offset) = mapping->line;
+    const struct yaml_node *values[NAMES_MAX] = {NULL}; /* by field */
+    ENSURE(r->field_count <= NAMES_MAX);
     for (const struct yaml_node *m = mapping->first; m != NULL; m = m->next) {
         const struct field *f = schema_field(r, m->key);
         if (f == NULL || (f->flags & FIELD_KEY))
             unknown_field(d, r, m);
+        else
+            values[f - r->fields] = m;
     }
     for (size_t i = 0; i < r->field_count; i++) {
         const struct field *f = &r->fields[i];
+        const struct yaml_node *value = values[i];
         if (f->flags & FIELD_KEY)
             continue;
-        const struct yaml_node *value = yaml_member(mapping, f->name);
         if (value != NULL && !yaml_is_null(value))
             decode_field(d, r, f, out, value, inherited);
         else if ((f->flags & FIELD_REQUIRED) && !inherited && mapping->key.data == NULL)

@@ -60,6 +60,9 @@ void decode_warning(struct decoder *d, const struct yaml_node *at, const char *f
 void decode_error_line(struct decoder *d, unsigned line, const char *format, ...)
     PRINTF_LIKE(3, 4);
 
+/* The parts as one text, NUL-terminated; absent without memory. */
+struct view decode_join(struct arena *arena, const struct view *parts, size_t count);
+
 /* "unknown service 'x'; did you mean 'y'?" for each reference to a name that no entity bears. */
 void decode_check_references(struct decoder *d);
 

@@ -66,7 +66,8 @@ void resolve_tree(struct decoder *d, struct yaml_node *node, bool without_aws)
     /* The reader's YAML_MAX_DEPTH bounds the recursion. */
     if (node->kind == NODE_SCALAR && node->referenced && !node->whole)
         resolve_scalar(d, node, without_aws);
-    for (struct yaml_node *child = node->first; child != NULL; child = child->next)
+    for (struct yaml_node *child = node->holds ? node->first : NULL; child != NULL;
+         child = child->next)
         resolve_tree(d, child, without_aws);
 }
 

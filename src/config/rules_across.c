@@ -1,21 +1,47 @@
 /* Rules over all entities of the file. */
 #include "config/rules.h"
 
-static const struct route *find_route(const struct entities *e, struct view name)
+/* A route, and whether some role allows it. */
+struct known_route {
+    const struct route *route;
+    bool covered;
+};
+
+struct known_routes {
+    struct known_route *items; /* those of a service stand together, as the services do */
+    size_t count;
+    struct map names;
+};
+
+static void know_routes(struct decoder *d, const struct entities *e, struct known_routes *out)
 {
+    size_t count = 0;
+
+    for (size_t i = 0; i < e->service_count; i++)
+        count += e->services[i].route_count;
+    *out = (struct known_routes){.items = ARENA_ARRAY(d->scratch, count + 1, struct known_route)};
+    map_init(&out->names);
+    if (out->items == NULL) {
+        d->out_of_memory = true;
+        return;
+    }
     for (size_t i = 0; i < e->service_count; i++) {
         for (size_t k = 0; k < e->services[i].route_count; k++) {
-            if (view_eq(e->services[i].routes[k].name, name))
-                return &e->services[i].routes[k];
+            struct known_route *r = &out->items[out->count++];
+            r->route = &e->services[i].routes[k];
+            /* Of two with one name, a mistake, the first counts. */
+            if (map_get(&out->names, r->route->name) == NULL &&
+                !map_put(&out->names, r->route->name, r))
+                d->out_of_memory = true;
         }
     }
-    return NULL;
 }
 
-static void check_allowed_route(struct decoder *d, const struct entities *e, const struct role *r,
-                                const struct allow_rule *a, struct view name)
+static void check_allowed_route(struct decoder *d, const struct known_routes *known,
+                                const struct role *r, const struct allow_rule *a, struct view name)
 {
-    const struct route *route = find_route(e, name);
+    const struct known_route *found = map_get(&known->names, name);
+    const struct route *route = found != NULL ? found->route : NULL;
 
     if (route == NULL || strings_have(r->services, route->service->name))
         return; /* an unknown name is reported as a reference */
@@ -23,20 +49,6 @@ static void check_allowed_route(struct decoder *d, const struct entities *e, con
                       "role '%.*s' allows the route '%.*s' of the service '%.*s', which it does "
                       "not list in 'services'",
                       VIEW_ARG(r->name), VIEW_ARG(name), VIEW_ARG(route->service->name));
-}
-
-static void check_allows(struct decoder *d, const struct entities *e)
-{
-    for (size_t i = 0; i < e->role_count; i++) {
-        const struct role *r = &e->roles[i];
-        for (size_t k = 0; k < r->allow_count; k++) {
-            const struct allow_rule *a = &r->allow[k];
-            for (size_t n = 0; n < a->routes.count; n++) {
-                if (!view_is(a->routes.items[n], "*"))
-                    check_allowed_route(d, e, r, a, a->routes.items[n]);
-            }
-        }
-    }
 }
 
 static bool method_covered(const struct allow_rule *a, const struct route *route)
@@ -48,29 +60,43 @@ static bool method_covered(const struct allow_rule *a, const struct route *route
     return a->methods.count == 0;
 }
 
-static bool role_covers(const struct role *r, const struct route *route)
+static void cover(const struct role *r, const struct allow_rule *a, struct known_route *k)
 {
-    if (!strings_have(r->services, route->service->name))
-        return false;
-    for (size_t k = 0; k < r->allow_count; k++) {
-        const struct allow_rule *a = &r->allow[k];
-        bool named = strings_have(a->routes, route->name) || strings_have(a->routes, VIEW("*"));
-        if (named && method_covered(a, route))
-            return true;
-    }
-    return false;
+    k->covered = k->covered || (strings_have(r->services, k->route->service->name) &&
+                                method_covered(a, k->route));
 }
 
-static void warn_uncovered(struct decoder *d, const struct entities *e, const struct route *route)
+static void check_allow(struct decoder *d, const struct known_routes *known, const struct role *r,
+                        const struct allow_rule *a)
 {
-    struct yaml_node at = {.line = route->meta.line};
-
-    for (size_t i = 0; i < e->role_count; i++) {
-        if (role_covers(&e->roles[i], route))
-            return;
+    for (size_t n = 0; n < a->routes.count; n++) {
+        struct known_route *named = map_get(&known->names, a->routes.items[n]);
+        bool all = view_is(a->routes.items[n], "*");
+        if (!all)
+            check_allowed_route(d, known, r, a, a->routes.items[n]);
+        if (!all && named != NULL)
+            cover(r, a, named);
+        for (size_t i = 0; all && i < known->count; i++)
+            cover(r, a, &known->items[i]);
     }
-    decode_warning(d, &at, "no role allows the route '%.*s': nobody can call it",
-                   VIEW_ARG(route->name));
+}
+
+static void check_allows(struct decoder *d, const struct entities *e,
+                         const struct known_routes *known)
+{
+    for (size_t i = 0; i < e->role_count; i++) {
+        for (size_t k = 0; k < e->roles[i].allow_count; k++)
+            check_allow(d, known, &e->roles[i], &e->roles[i].allow[k]);
+    }
+}
+
+static void warn_uncovered(struct decoder *d, const struct known_route *k)
+{
+    struct yaml_node at = {.line = k->route->meta.line};
+
+    if (!k->covered)
+        decode_warning(d, &at, "no role allows the route '%.*s': nobody can call it",
+                       VIEW_ARG(k->route->name));
 }
 
 /* --- two routes for one request --- */
@@ -99,7 +125,8 @@ static void claim_path(struct decoder *d, struct map *taken, struct route *route
                        struct view method, struct view path)
 {
     struct view shape = shape_of(d->scratch, path);
-    struct view key = arena_printf(d->scratch, "%.*s %.*s", VIEW_ARG(method), VIEW_ARG(shape));
+    const struct view parts[] = {method, VIEW(" "), shape};
+    struct view key = decode_join(d->scratch, parts, COUNT_OF(parts));
     const struct route *other = key.data == NULL ? NULL : map_get(taken, key);
 
     if (other != NULL && other != route)
@@ -144,16 +171,17 @@ static void warn_unknown_consumers(struct decoder *d, const struct entities *e)
 
 void rules_across(struct decoder *d, const struct entities *e)
 {
+    struct known_routes known;
     struct map taken;
 
     map_init(&taken);
-    check_allows(d, e);
+    know_routes(d, e, &known);
+    check_allows(d, e, &known);
     warn_unknown_consumers(d, e);
-    for (size_t i = 0; i < e->service_count; i++) {
-        for (size_t k = 0; k < e->services[i].route_count; k++) {
-            claim_route(d, &taken, &e->services[i].routes[k]);
-            warn_uncovered(d, e, &e->services[i].routes[k]);
-        }
+    for (size_t i = 0; i < known.count; i++) {
+        claim_route(d, &taken, known.items[i].route);
+        warn_uncovered(d, &known.items[i]);
     }
+    map_clear(&known.names);
     map_clear(&taken);
 }

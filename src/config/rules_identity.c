@@ -131,8 +131,12 @@ struct view rules_derive_id(struct arena *arena, const char *kind, struct view n
     uint64_t high = (uint64_t)(h >> 64), low = (uint64_t)h;
     high = (high & ~UINT64_C(0xf000)) | UINT64_C(0x8000);
     low = (low & ~(UINT64_C(3) << 62)) | (UINT64_C(2) << 62);
-    return arena_printf(arena, "%08llx-%04llx-%04llx-%04llx-%012llx",
-                        (unsigned long long)(high >> 32), (unsigned long long)(high >> 16 & 0xffff),
-                        (unsigned long long)(high & 0xffff), (unsigned long long)(low >> 48),
-                        (unsigned long long)(low & UINT64_C(0xffffffffffff)));
+    char text[36], *at = text;
+    for (int digit = 0; digit < 32; digit++) {
+        uint64_t half = digit < 16 ? high : low;
+        if (digit == 8 || digit == 12 || digit == 16 || digit == 20)
+            *at++ = '-';
+        *at++ = "0123456789abcdef"[half >> (60 - digit % 16 * 4) & 15];
+    }
+    return arena_copy(arena, view_of(text, sizeof text));
 }

@@ -185,6 +185,8 @@ static void take_scalar(struct reader *r, const yaml_event_t *e)
         node->referenced = true;
         node->plain = true;
         node->reference = node->text;
+        for (size_t i = 0; i < r->depth; i++)
+            r->levels[i].node->holds = true;
     }
     if (sealed_is(node->text)) {
         node->sealed = r->sealed = true;

@@ -29,6 +29,7 @@ struct yaml_node {
     bool referenced; /* a reference: never show the text, it is or will be a secret */
     bool sealed;     /* a secret that the keyring sealed; of the root: the file holds one */
     bool broken;     /* a reference to nothing, already reported, or not known yet */
+    bool holds;      /* a reference stands somewhere below */
     bool whole;      /* a reference to a whole secret, which the field wants unresolved */
     unsigned line;   /* of the value */
     unsigned column;

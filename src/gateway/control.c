@@ -135,7 +135,7 @@ static enum loaded load(struct control *c, bool at_start)
     const struct snapshot_makers makers = {
         .broker_for = upstream_broker_for,
         .arg = c,
-        .previous_identity = c->snapshot != NULL ? c->snapshot->identity : NULL,
+        .previous = c->snapshot,
         .metrics = c->gateway.metrics,
         .host = &c->secrets.host.host,
     };

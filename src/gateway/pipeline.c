@@ -61,6 +61,9 @@ static bool deny(struct call *call, err why, struct view detail, const struct pr
 {
     const struct compiled_route *r = call->route;
     const struct cached_decision *d = call->decision;
+    const struct route_role *as = r != NULL && d != NULL && d->role_index != NO_ROLE
+                                      ? snapshot_route_role(r, d->role_index)
+                                      : NULL;
     struct audit_denial event = {
         .call = audit_call_of(call),
         .method = call->request.method,
@@ -68,9 +71,7 @@ static bool deny(struct call *call, err why, struct view detail, const struct pr
         .principal = caller_fragment(call->caller),
         .source = call->request.source,
         .decision = d != NULL ? d->fragment : VIEW(""),
-        .target = r != NULL && d != NULL && d->role_index != NO_ROLE
-                      ? r->roles[d->role_index].target
-                      : VIEW(""),
+        .target = as != NULL ? as->target : VIEW(""),
         .reason = view_str(why.fault->name),
         .detail = detail,
         .http_status = problem->status,
@@ -318,7 +319,7 @@ static bool record_intent(struct call *call, const struct bound_value *bound)
         .principal = caller_fragment(call->caller),
         .source = call->request.source,
         .decision = call->decision->fragment,
-        .target = call->route->roles[call->decision->role_index].target,
+        .target = snapshot_route_role(call->route, call->decision->role_index)->target,
         .values = values_for_audit(call, bound),
     };
 
@@ -369,7 +370,7 @@ static void start(struct call *call)
 {
     const struct compiled_route *r = call->route;
     const struct cached_decision *d = call->decision;
-    const struct route_role *as = &r->roles[d->role_index];
+    const struct route_role *as = snapshot_route_role(r, d->role_index);
 
     call->sink.ops = &result_as_json;
     call->db.statement = snapshot_statement(r, as);

@@ -6,17 +6,23 @@
 #include "base/time.h"
 #include "gateway/proof.h"
 
-enum { AT_ONCE = 8, PROOF_TIMEOUT_MS = 10000, REST_FACTOR = 20 };
+enum {
+    AT_ONCE = 8,
+    PROOF_TIMEOUT_MS = 10000,
+    REST_FACTOR = 20,
+    LOOKS_MAX = 2000, /* pairs a turn: callers wait for this worker */
+};
 static const int64_t retry_ns = 2000000000;
 static const int64_t rest_ns = 15000000000;
 
 struct prepare_run {
     struct worker *worker;
     struct snapshot *snapshot;
-    size_t service, route, role; /* the next to prepare */
+    size_t service, route, role; /* the next to prepare; the role's place among the service's */
     size_t running;
     size_t at_once; /* one when something went wrong: a pool may have no room for more */
     size_t prepared;
+    size_t kept; /* known from the snapshot before */
     size_t refused;
     int64_t not_before_ns;
     int64_t began_ns;
@@ -54,6 +60,11 @@ static bool take_row(struct result_sink *sink, const struct cell *cells, size_t 
 
 static const struct result_sink_ops no_rows = {take_columns, take_row};
 
+static const struct role *role_of(const struct prepare_item *item)
+{
+    return &item->run->snapshot->entities.roles[item->route->service->roles[item->role]];
+}
+
 static void report(struct prepare_run *run, const struct prepare_item *item,
                    const struct db_outcome *outcome)
 {
@@ -65,8 +76,7 @@ static void report(struct prepare_run *run, const struct prepare_item *item,
     log_error("statement_unfit", "a statement cannot be prepared as a role that may run it",
               LOG_VIEW("service", item->route->route->service->name),
               LOG_VIEW("route", item->route->route->name),
-              LOG_VIEW("role", run->snapshot->entities.roles[item->role].name),
-              LOG_STR("sqlstate", e->sqlstate), LOG_INT("line", line),
+              LOG_VIEW("role", role_of(item)->name), LOG_STR("sqlstate", e->sqlstate), LOG_INT("line", line),
               LOG_INT("column", column), LOG_VIEW("error", e->message));
 }
 
@@ -78,19 +88,7 @@ static void release(struct prepare_run *run)
     free(run);
 }
 
-static bool covers(const struct role *role, const struct compiled_route *r)
-{
-    if (!strings_have(role->services, r->route->service->name))
-        return false;
-    for (size_t i = 0; i < role->allow_count; i++) {
-        if (strings_have(role->allow[i].routes, r->route->name) ||
-            strings_have(role->allow[i].routes, VIEW("*")))
-            return true;
-    }
-    return false;
-}
-
-/* Moves to the next pair of a route and a role; NULL at the end. */
+/* The pair of a route and a role that is next, wanted or not; NULL at the end. */
 static const struct compiled_route *current(struct prepare_run *run)
 {
     const struct entities *all = &run->snapshot->entities;
@@ -100,13 +98,11 @@ static const struct compiled_route *current(struct prepare_run *run)
         if (run->route == cs->service->route_count) {
             run->service++;
             run->route = run->role = 0;
-        } else if (run->role == all->role_count || !cs->routes[run->route].route->statement.present) {
+        } else if (run->role == cs->role_count || !cs->routes[run->route].route->statement.present) {
             run->route++;
             run->role = 0;
-        } else if (covers(&all->roles[run->role], &cs->routes[run->route])) {
-            return &cs->routes[run->route];
         } else {
-            run->role++;
+            return &cs->routes[run->route];
         }
     }
     return NULL;
@@ -124,13 +120,16 @@ static void summarise(struct prepare_run *run)
 
     rewind_run(run);
     for (; (r = current(run)) != NULL; run->role++) {
+        if (!r->roles[run->role].covered)
+            continue;
         bool proved = atomic_load_explicit(&r->roles[run->role].proved, memory_order_relaxed);
         clean += proved;
         not_clean += r->clean_text && !proved;
     }
     log_notice("statements_prepared", "the statements were prepared as the roles that may run them",
                LOG_INT("prepared", (int64_t)run->prepared),
-               LOG_INT("refused", (int64_t)run->refused), LOG_INT("clean", clean),
+               LOG_INT("kept", (int64_t)run->kept), LOG_INT("refused", (int64_t)run->refused),
+               LOG_INT("clean", clean),
                LOG_INT("not_clean", not_clean));
 }
 
@@ -205,13 +204,12 @@ static void conclude(const struct prepare_item *item, struct view against)
                  "a read may leave a trace: its session is reset after each call",
                  LOG_VIEW("service", item->route->route->service->name),
                  LOG_VIEW("route", item->route->route->name),
-                 LOG_VIEW("role", run->snapshot->entities.roles[item->role].name),
-                 LOG_VIEW("reason", against));
+                 LOG_VIEW("role", role_of(item)->name), LOG_VIEW("reason", against));
     else if (run->told)
         log_info("statement_clean", "a read leaves no trace any more",
                  LOG_VIEW("service", item->route->route->service->name),
                  LOG_VIEW("route", item->route->route->name),
-                 LOG_VIEW("role", run->snapshot->entities.roles[item->role].name));
+                 LOG_VIEW("role", role_of(item)->name));
 }
 
 static void on_proof_finished(struct db_call *db, const struct db_outcome *outcome)
@@ -240,7 +238,7 @@ static struct db_call call_of(const struct prepare_item *item)
     const struct compiled_route *r = item->route;
 
     return (struct db_call){
-        .identity = {.role = item->run->snapshot->entities.roles[item->role].database_role,
+        .identity = {.role = role_of(item)->database_role,
                      .claims = VIEW("{}"),
                      .application_name = VIEW("sallyport prepare"),
                      .search_path = r->search_path},
@@ -256,7 +254,7 @@ static void prove(struct prepare_item *item)
     item->db = call_of(item);
     item->db.statement = &proof_question;
     item->db.identity.statement_timeout = VIEW("10000");
-    item->db.identity.prepared_key = item->route->roles[item->role].proof_key;
+    item->db.identity.prepared_key = item->route->service->proof_keys[item->role];
     item->db.values = &item->names;
     item->db.sink = &item->proof.sink;
     item->db.max_rows = PROOF_MAX_ROWS;
@@ -274,6 +272,8 @@ static void on_prepared(struct db_call *db, const struct db_outcome *outcome)
 
     if (!failed(outcome->error)) {
         run->prepared++;
+        atomic_store_explicit(&item->route->roles[item->role].prepared, true,
+                              memory_order_release);
         if (!run->freed && needs_proof(item->route)) {
             prove(item);
             return;
@@ -301,10 +301,23 @@ static void prepare(struct prepare_item *item)
     db_call_start(&item->db, r->broker, &item->run->worker->db);
 }
 
+/* What the database said of it in the snapshot before holds: it is asked anew with all others. */
+static bool is_known(const struct compiled_route *r, const struct route_role *as)
+{
+    return atomic_load_explicit(&as->prepared, memory_order_acquire) &&
+           (!needs_proof(r) || atomic_load_explicit(&as->proved, memory_order_acquire));
+}
+
 static bool start_item(struct prepare_run *run, const struct compiled_route *r)
 {
-    if (run->told && !needs_proof(r))
+    const struct route_role *as = &r->roles[run->role];
+
+    if (!as->covered || (run->told && !needs_proof(r)))
         return true;
+    if (!run->told && is_known(r, as)) {
+        run->kept++;
+        return true;
+    }
     struct prepare_item *item = calloc(1, sizeof *item);
 
     if (item == NULL)
@@ -332,7 +345,7 @@ void prepare_tick(struct prepare_run *run)
         return;
     if (run->began_ns == 0)
         run->began_ns = now_ns;
-    while (run->running < run->at_once) {
+    for (size_t looks = 0; run->running < run->at_once && looks < LOOKS_MAX; looks++) {
         const struct compiled_route *r = current(run);
         if (r == NULL) {
             run->ended = true;

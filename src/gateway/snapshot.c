@@ -8,6 +8,7 @@
 #include "crypto/hash.h"
 #include "gateway/config_host.h"
 #include "gateway/proof.h"
+#include "gateway/reuse.h"
 #include "net/net.h"
 #include "pg/value.h"
 
@@ -22,6 +23,8 @@ struct compiler {
     const struct snapshot_makers *makers;
     struct diagnostics *d;
     struct view file;
+    struct reuse reuse;
+    struct buf fragment; /* the audit's at hand */
     bool no_memory;
 };
 
@@ -102,25 +105,42 @@ static bool order_parameters(struct compiler *c, struct compiled_route *r)
     return good;
 }
 
-static bool analyse(struct compiler *c, struct compiled_route *r)
+static bool rewrite(struct compiler *c, struct compiled_route *r)
 {
-    const struct statement *st = &r->route->statement;
     struct sql_place place;
 
-    err e = sql_named_rewrite(&c->s->arena, st->sql, &r->named, &place);
-    if (failed(e)) {
+    err e = sql_named_rewrite(&c->s->arena, r->route->statement.sql, &r->named, &place);
+    audit_statement_hash(r->route->statement.sql, r->statement_sha256);
+    if (failed(e))
         sql_mistake(c, r, place, e.fault->text, VIEW(""));
+    return !failed(e);
+}
+
+static bool judge(struct compiler *c, struct compiled_route *r)
+{
+    err e = sql_analyse(&c->s->arena, r->named.text, &r->analysis);
+    if (!failed(e))
+        return true;
+    struct view said = r->analysis.message;
+    bool whole = memmem(said.data, said.len, e.fault->text, strlen(e.fault->text)) != NULL;
+    sql_mistake(c, r, sql_named_place(&r->named, r->analysis.position), whole ? "" : e.fault->text,
+                said);
+    return false;
+}
+
+/* `before`, when it is not NULL, has the same text. */
+static bool analyse(struct compiler *c, struct compiled_route *r,
+                    const struct compiled_route *before)
+{
+    const struct statement *st = &r->route->statement;
+
+    if (before != NULL && !reuse_analysis(&c->s->arena, before, r))
+        return !(c->no_memory = true);
+    if (before == NULL && !rewrite(c, r))
         return false;
-    }
     bool good = order_parameters(c, r);
-    e = sql_analyse(&c->s->arena, r->named.text, &r->analysis);
-    if (failed(e)) {
-        struct view said = r->analysis.message;
-        bool whole = memmem(said.data, said.len, e.fault->text, strlen(e.fault->text)) != NULL;
-        sql_mistake(c, r, sql_named_place(&r->named, r->analysis.position),
-                    whole ? "" : e.fault->text, said);
+    if (before == NULL && !judge(c, r))
         return false;
-    }
     if (st->read_only && !r->analysis.reads_only) {
         diag_add(c->d, SEVERITY_ERROR, c->file, st->sql_line, 0,
                  "route %.*s: read_only is true, but the statement writes (%s)",
@@ -187,53 +207,57 @@ static struct view last_of(struct strings chain)
     return chain.count > 0 ? chain.items[chain.count - 1] : (struct view){NULL, 0};
 }
 
-static struct view render_target(struct compiler *c, const struct compiled_route *r,
-                                 const struct endpoint *e, const struct role *role)
+static struct view render_target(struct compiler *c, const struct compiled_route *r, bool on_read,
+                                 const struct role *role)
 {
     const struct route *route = r->route;
-    char hash[65];
-    struct buf b;
-
-    audit_statement_hash(route->statement.sql, hash);
+    const struct endpoint *e = on_read ? &route->service->read : &route->service->primary;
     struct audit_target t = {
         .service = route->service->name,
         .route = route->name,
         .path_template = route->paths.count > 0 ? route->paths.items[0] : (struct view){NULL, 0},
-        .statement_sha256 = view_str(hash),
+        .statement_sha256 = view_str(r->statement_sha256),
         .read_only = r->statement.read_only,
         .database_role = role->database_role,
         .database_user = e->user,
         .database = e->database,
-        .endpoint = arena_printf(&c->s->arena, "%.*s:%u", VIEW_ARG(e->host), e->port),
+        .endpoint = on_read ? r->service->read_place : r->service->primary_place,
         .iam_arn = last_of(e->iam_auth.assume_role_arn),
     };
-    buf_init(&b, FRAGMENT_MAX_BYTES);
-    audit_render_target(&b, &t);
-    struct view text = arena_copy(&c->s->arena, buf_view(&b));
-    c->no_memory |= buf_failed(&b) || text.data == NULL;
-    buf_clear(&b);
+
+    buf_reset(&c->fragment);
+    audit_render_target(&c->fragment, &t);
+    struct view text = arena_copy(&c->s->arena, buf_view(&c->fragment));
+    c->no_memory |= buf_failed(&c->fragment) || text.data == NULL;
     return text;
 }
 
-static void compile_roles(struct compiler *c, struct compiled_route *r, const struct endpoint *e)
+static void compile_roles(struct compiler *c, struct compiled_route *r, bool on_read,
+                          const struct compiled_route *before)
 {
-    const struct entities *all = &c->s->entities;
-    struct route_role *roles = ARENA_ARRAY(&c->s->arena, all->role_count + 1, struct route_role);
+    const struct compiled_service *cs = r->service;
 
-    r->roles = roles;
-    if (roles == NULL) {
+    r->roles = ARENA_ARRAY(&c->s->arena, cs->role_count + 1, struct route_role);
+    if (r->roles == NULL) {
         c->no_memory = true;
         return;
     }
-    for (size_t i = 0; i < all->role_count; i++) {
-        if (!strings_have(all->roles[i].services, r->route->service->name))
-            continue;
-        struct view as = all->roles[i].database_role;
-        prepared_key(&r->statement, as, r->search_path, roles[i].prepared_key);
-        prepared_key(&proof_question, as, r->search_path, roles[i].proof_key);
-        atomic_init(&roles[i].proved, r->clean_text && r->relations.data == NULL);
-        roles[i].target = render_target(c, r, e, &all->roles[i]);
+    for (size_t i = 0; i < cs->role_count; i++) {
+        const struct role *role = &c->s->entities.roles[cs->roles[i]];
+        struct route_role *as = &r->roles[i];
+        atomic_init(&as->proved, r->clean_text && r->relations.data == NULL);
+        atomic_init(&as->prepared, false);
+        if (before == NULL || !reuse_role(&c->reuse, before, r, role, as))
+            prepared_key(&r->statement, role->database_role, r->search_path, as->prepared_key);
+        as->target = render_target(c, r, on_read, role);
     }
+}
+
+struct route_role *snapshot_route_role(const struct compiled_route *r, size_t role)
+{
+    uint32_t slot = r->service->slots[role];
+
+    return slot == NO_SLOT || r->roles == NULL ? NULL : &r->roles[slot];
 }
 
 /* A write may fire triggers, and what those do no parser sees; a read is clean when proved. */
@@ -269,25 +293,35 @@ static void compile_metrics(struct compiler *c, struct compiled_route *r)
     r->database_seconds = metrics_series(c->makers->metrics, METRIC_DATABASE_SECONDS, labels, 1);
 }
 
+static struct view place_of(struct compiler *c, const struct endpoint *e)
+{
+    return arena_printf(&c->s->arena, "%.*s:%u", VIEW_ARG(e->host), e->port);
+}
+
+static struct view milliseconds(struct compiler *c, int64_t ms)
+{
+    return arena_printf(&c->s->arena, "%lld", (long long)ms);
+}
+
 static void compile_route(struct compiler *c, const struct compiled_service *cs,
                           struct compiled_route *r)
 {
     const struct service *s = cs->service;
     const struct statement *st = &r->route->statement;
     bool on_read = st->read_only && s->has_read;
-    const struct endpoint *e = on_read ? &s->read : &s->primary;
 
     if (!st->present)
         return;
+    const struct compiled_route *before = reuse_route(&c->reuse, r->route);
     bool typed = parameters_compile(&c->s->arena, r->route, c->file, c->d, &r->types);
     if (!typed)
         r->types = NULL;
-    if (!analyse(c, r) || !typed)
+    if (!analyse(c, r, before) || !typed)
         return;
     r->broker = on_read ? cs->read : cs->primary;
-    r->search_path = search_path_text(c, s);
+    r->search_path = cs->search_path;
     r->timeout_ms = st->timeout_ms > 0 ? st->timeout_ms : s->statement_timeout_ms;
-    r->timeout_text = arena_printf(&c->s->arena, "%lld", (long long)r->timeout_ms);
+    r->timeout_text = st->timeout_ms > 0 ? milliseconds(c, st->timeout_ms) : cs->timeout_text;
     int64_t rows = st->max_rows > 0 ? st->max_rows : s->max_rows;
     r->max_rows = st->result == RESULT_ONE ? 1 : rows > INT32_MAX - 1 ? INT32_MAX - 1
                                                                       : (uint32_t)rows;
@@ -296,7 +330,7 @@ static void compile_route(struct compiler *c, const struct compiled_service *cs,
     r->statement.read_only = st->read_only;
     r->statement.explicit_transaction = !r->analysis.implicit_safe;
     compile_cleanness(c, r);
-    compile_roles(c, r, e);
+    compile_roles(c, r, on_read, before);
     compile_metrics(c, r);
 }
 
@@ -336,15 +370,39 @@ static struct strings roles_of(struct compiler *c, const struct endpoint *e)
     return out;
 }
 
+/* Room for the routes, and which roles have the service. */
+static bool open_service(struct compiler *c, struct compiled_service *cs, const struct service *s)
+{
+    const struct entities *all = &c->s->entities;
+
+    cs->service = s;
+    cs->routes = ARENA_ARRAY(&c->s->arena, s->route_count + 1, struct compiled_route);
+    cs->roles = ARENA_ARRAY(&c->s->arena, all->role_count + 1, uint32_t);
+    cs->slots = ARENA_ARRAY(&c->s->arena, all->role_count + 1, uint32_t);
+    cs->proof_keys = arena_array(&c->s->arena, all->role_count + 1, DB_KEY_BYTES);
+    if (cs->routes == NULL || cs->roles == NULL || cs->slots == NULL || cs->proof_keys == NULL)
+        return !(c->no_memory = true);
+    cs->search_path = search_path_text(c, s);
+    cs->primary_place = place_of(c, &s->primary);
+    cs->read_place = place_of(c, &s->read);
+    cs->timeout_text = milliseconds(c, s->statement_timeout_ms);
+    for (size_t i = 0; i < all->role_count; i++) {
+        bool has = strings_have(all->roles[i].services, s->name);
+        cs->slots[i] = has ? (uint32_t)cs->role_count : NO_SLOT;
+        if (!has)
+            continue;
+        prepared_key(&proof_question, all->roles[i].database_role, cs->search_path,
+                     cs->proof_keys[cs->role_count]);
+        cs->roles[cs->role_count++] = (uint32_t)i;
+    }
+    return true;
+}
+
 static void compile_service(struct compiler *c, struct compiled_service *cs,
                             const struct service *s)
 {
-    cs->service = s;
-    cs->routes = ARENA_ARRAY(&c->s->arena, s->route_count + 1, struct compiled_route);
-    if (cs->routes == NULL) {
-        c->no_memory = true;
+    if (!open_service(c, cs, s))
         return;
-    }
     if (c->makers->broker_for != NULL && c->d->errors == 0) {
         struct strings roles = roles_of(c, &s->primary);
         struct strings read_roles = s->has_read ? roles_of(c, &s->read) : roles;
@@ -356,15 +414,68 @@ static void compile_service(struct compiler *c, struct compiled_service *cs,
     }
     for (size_t i = 0; i < s->route_count; i++) {
         cs->routes[i].route = &s->routes[i];
+        cs->routes[i].service = cs;
         compile_route(c, cs, &cs->routes[i]);
         c->s->route_count++;
     }
+}
+
+/* ---- Which routes a role allows ---- */
+
+static void cover(const struct compiled_route *r, size_t role)
+{
+    struct route_role *as = snapshot_route_role(r, role);
+
+    if (as != NULL)
+        as->covered = true;
+}
+
+static void cover_all(const struct snapshot *s, size_t role)
+{
+    for (size_t i = 0; i < s->entities.service_count; i++) {
+        const struct compiled_service *cs = &s->services[i];
+        for (size_t k = 0; cs->slots[role] != NO_SLOT && k < cs->service->route_count; k++)
+            cover(&cs->routes[k], role);
+    }
+}
+
+static void cover_named(const struct map *routes, struct strings names, const struct snapshot *s,
+                        size_t role)
+{
+    for (size_t i = 0; i < names.count; i++) {
+        const struct compiled_route *r = map_get(routes, names.items[i]);
+        if (view_is(names.items[i], "*"))
+            cover_all(s, role);
+        else if (r != NULL)
+            cover(r, role);
+    }
+}
+
+static err compile_coverage(const struct snapshot *s)
+{
+    struct map routes;
+    bool room = true;
+
+    map_init(&routes);
+    for (size_t i = 0; i < s->entities.service_count; i++) {
+        const struct compiled_service *cs = &s->services[i];
+        for (size_t k = 0; k < cs->service->route_count; k++)
+            room = room && map_put(&routes, cs->routes[k].route->name, &cs->routes[k]);
+    }
+    for (size_t i = 0; room && i < s->entities.role_count; i++) {
+        const struct role *role = &s->entities.roles[i];
+        for (size_t k = 0; k < role->allow_count; k++)
+            cover_named(&routes, role->allow[k].routes, s, i);
+    }
+    map_clear(&routes);
+    return room ? OK : fail(&fault_out_of_memory);
 }
 
 static err compile(struct compiler *c)
 {
     struct snapshot *s = c->s;
     struct entities *all = &s->entities;
+    const struct snapshot *before = c->makers->previous;
 
     if (!consumer_index_fill(&s->consumers, all->consumers, all->consumer_count))
         return fail(&fault_out_of_memory);
@@ -378,7 +489,8 @@ static err compile(struct compiler *c)
         return fail(&fault_out_of_memory);
     if (c->d->errors > 0)
         return fail(&config_invalid);
-    return identity_new(all->issuers, all->issuer_count, c->makers->previous_identity,
+    TRY(compile_coverage(s));
+    return identity_new(all->issuers, all->issuer_count, before != NULL ? before->identity : NULL,
                         &s->identity);
 }
 
@@ -402,7 +514,7 @@ static void check_statement(struct compiler *c, const struct route *route)
     if (!st->present || st->sql.len == 0 || !parameters_whole(st))
         return;
     parameters_check(route, c->file, c->d);
-    (void)analyse(c, &r);
+    (void)analyse(c, &r, NULL);
 }
 
 /* A statement's own mistakes are there whatever else is wrong: all are shown at once.  What was
@@ -430,12 +542,17 @@ err snapshot_build(const char *path, const struct snapshot_makers *makers, struc
     consumer_index_init(&s->consumers);
     struct compiler c = {.s = s, .makers = makers, .d = d, .file = view_str(path)};
     struct diagnostic *before = d->last;
+    buf_init(&c.fragment, FRAGMENT_MAX_BYTES);
     const struct config_host *host = makers->host != NULL ? makers->host : &config_host_offline;
-    err e = entities_load(&s->arena, path, host, &s->entities, d);
+    err e = reuse_init(&c.reuse, makers->previous) ? OK : fail(&fault_out_of_memory);
+    if (!failed(e))
+        e = entities_load(&s->arena, path, host, &s->entities, d);
     if (!failed(e))
         e = compile(&c);
     else if (is_fault(e, &config_invalid))
         check_statements(&c);
+    reuse_clear(&c.reuse);
+    buf_clear(&c.fragment);
     diag_sort_after(d, before);
     if (failed(e)) {
         snapshot_release(s);

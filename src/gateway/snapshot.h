@@ -25,16 +25,22 @@
 /* A route as one role runs it. */
 struct route_role {
     uint8_t prepared_key[DB_KEY_BYTES];
-    uint8_t proof_key[DB_KEY_BYTES]; /* of proof_question, as this role */
+    bool covered;                    /* the role allows the route, by some method */
+    /* It was prepared as this role, and is fit. */
+    _Atomic bool prepared;
     /* The catalog was asked, and nothing that the statement reaches leaves a trace. */
     _Atomic bool proved;
     struct view target; /* the audit's fragment */
 };
 
+struct compiled_service;
+
 struct compiled_route {
     const struct route *route;
+    const struct compiled_service *service;
     struct sql_named named;
     struct sql_analysis analysis;
+    char statement_sha256[65]; /* of the operator's text, as the audit names it */
     const struct parameter_type *types;
     const size_t *order; /* order[n]: which of the route's parameters is $(n+1) */
     struct db_statement statement; /* until it is proved: resets the session, shares none */
@@ -42,22 +48,33 @@ struct compiled_route {
     bool clean_text;
     struct view relations; /* that the proof asks for; absent: nothing to prove */
     struct broker *broker; /* NULL in a snapshot that only checks */
-    struct view search_path;
+    struct view search_path;  /* the service's */
     struct view timeout_text; /* milliseconds */
     int64_t timeout_ms;
     uint32_t max_rows;
-    struct route_role *roles; /* one for each role of the entities, in their order */
+    struct route_role *roles; /* one for each of the service's roles */
     struct metric_set *requests;    /* by status */
     struct metric request_seconds;
     struct metric database_seconds;
 };
 
+#define NO_SLOT UINT32_MAX
+
 struct compiled_service {
     const struct service *service;
     struct compiled_route *routes;
+    struct view search_path;
+    struct view timeout_text; /* of statements that say none */
+    uint32_t *roles; /* indices of those of the entities that have the service, in their order */
+    size_t role_count;
+    uint32_t *slots; /* by index of the role: its place among these; NO_SLOT */
+    uint8_t (*proof_keys)[DB_KEY_BYTES]; /* of proof_question, as each of these */
+    struct view primary_place, read_place; /* host:port */
     struct broker *primary;
     struct broker *read;
 };
+
+
 
 struct snapshot {
     atomic_int references;
@@ -78,7 +95,7 @@ struct snapshot_makers {
                                  const struct endpoint *endpoint, const char *access,
                                  const struct strings *database_roles, struct diagnostics *d);
     void *arg;
-    const struct identity *previous_identity;
+    const struct snapshot *previous; /* what did not change is taken over */
     struct metrics *metrics;
     const struct config_host *host; /* NULL: config_host_offline */
 };
@@ -99,6 +116,10 @@ const struct compiled_route *snapshot_route(const struct snapshot *s, const stru
 /* The consumer whom the verified token names, into p->consumer.  False: it names none, and its
  * issuer wants one. */
 bool snapshot_find_consumer(const struct snapshot *s, struct principal *p) MUST_USE;
+
+/* The route as the role, by its index among the entities', runs it; NULL when the role does not have
+ * the service. */
+struct route_role *snapshot_route_role(const struct compiled_route *r, size_t role);
 
 /* The statement as the role may run it now. */
 const struct db_statement *snapshot_statement(const struct compiled_route *r,
