@@ -5,8 +5,8 @@
  * runs the cleanups newest first, and keeps the first block for the next turn.  The arena has a
  * maximum at birth.  One thread at a time.
  *
- * An arena that has become large, as that of a configuration, goes on in blocks of pages of its own,
- * huge ones where the kernel has them: they are made and given back at a fraction of the cost.
+ * An arena that has become large, as that of a configuration, goes on in blocks of pages of its
+ * own, huge ones where the kernel has them: they are made and given back at a fraction of the cost.
  */
 #ifndef SALLYPORT_BASE_ARENA_H
 #define SALLYPORT_BASE_ARENA_H

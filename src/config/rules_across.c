@@ -43,8 +43,9 @@ static void check_allowed_route(struct decoder *d, const struct known_routes *kn
     const struct known_route *found = map_get(&known->names, name);
     const struct route *route = found != NULL ? found->route : NULL;
 
-    if (route == NULL || strings_have(r->services, route->service->name))
-        return; /* an unknown name is reported as a reference */
+    if (route == NULL || r->services.count == 0 ||
+        strings_have(r->services, route->service->name))
+        return; /* an unknown name is reported as a reference, missing services as missing */
     decode_error_line(d, a->line,
                       "role '%.*s' allows the route '%.*s' of the service '%.*s', which it does "
                       "not list in 'services'",

@@ -71,8 +71,9 @@ void finish_statement(struct decoder *d, void *record, const struct yaml_node *m
     (void)d;
     if (sql == NULL)
         return;
-    s->sql_line = sql->line + (sql->block ? 1 : 0);
-    s->sql_column = sql->block ? 0 : sql->column + (sql->plain ? 0 : 1);
+    s->sql_line = sql->line + (sql->literal ? 1 : 0);
+    s->sql_lines = sql->literal;
+    s->sql_column = sql->exact ? sql->column + (sql->plain ? 0 : 1) : 0;
 }
 
 /* --- paths and their parameters --- */

@@ -142,12 +142,12 @@ static void open_collection(struct reader *r, enum yaml_kind kind, const yaml_ma
     r->levels[r->depth++] = (struct level){.node = node};
 }
 
-static void take_key(struct reader *r, struct view text, const yaml_mark_t *mark)
+static void take_key(struct reader *r, struct view text, bool plain, const yaml_mark_t *mark)
 {
     struct level *up = &r->levels[r->depth - 1];
     struct view key = arena_copy(r->arena, text);
 
-    if (view_is(key, "<<"))
+    if (plain && view_is(key, "<<"))
         stop(r, mark, "merge keys ('<<') are not supported");
     if (key.data == NULL)
         stop(r, mark, "there is not enough memory for the file");
@@ -155,6 +155,19 @@ static void take_key(struct reader *r, struct view text, const yaml_mark_t *mark
     up->key = key;
     up->key_line = line_of(mark);
     up->key_column = column_of(mark);
+}
+
+/* Neither folded nor with an escape: as wide in the file, quotes apart, as it is. */
+static bool is_exact(const yaml_event_t *e)
+{
+    const unsigned char *text = e->data.scalar.value;
+    bool plain = e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    size_t width = plain ? 0 : 2;
+
+    for (size_t i = 0; i < e->data.scalar.length; i++)
+        width += (text[i] & 0xc0) != 0x80;
+    return e->start_mark.line == e->end_mark.line &&
+           e->end_mark.column - e->start_mark.column == width;
 }
 
 static void take_scalar(struct reader *r, const yaml_event_t *e)
@@ -167,7 +180,7 @@ static void take_scalar(struct reader *r, const yaml_event_t *e)
         return;
     }
     if (expects_key(r)) {
-        take_key(r, text, mark);
+        take_key(r, text, e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE, mark);
         return;
     }
     struct yaml_node *node = new_node(r, NODE_SCALAR, mark);
@@ -175,7 +188,8 @@ static void take_scalar(struct reader *r, const yaml_event_t *e)
         return;
     yaml_scalar_style_t style = e->data.scalar.style;
     node->plain = style == YAML_PLAIN_SCALAR_STYLE;
-    node->block = style == YAML_LITERAL_SCALAR_STYLE || style == YAML_FOLDED_SCALAR_STYLE;
+    node->literal = style == YAML_LITERAL_SCALAR_STYLE;
+    node->exact = is_exact(e);
     node->text = arena_copy(r->arena, text);
     if (node->text.data == NULL) {
         stop(r, mark, "there is not enough memory for the file");
@@ -263,7 +277,12 @@ static void report_syntax(struct reader *r, const yaml_parser_t *p, struct view 
                  "not a text in UTF-8: %s", problem);
         return;
     }
-    unsigned line = line_of(&p->problem_mark), column = column_of(&p->problem_mark);
+    /* A quote or a key that never ends is noticed where something else begins, or at the end. */
+    bool begun = p->context != NULL &&
+                 (strcmp(p->context, "while scanning a quoted scalar") == 0 ||
+                  strcmp(p->context, "while scanning a simple key") == 0);
+    const yaml_mark_t *mark = begun ? &p->context_mark : &p->problem_mark;
+    unsigned line = line_of(mark), column = column_of(mark);
     if (strcmp(problem, "found character that cannot start any token") == 0 &&
         tab_indents(text, p->problem_mark.line))
         diag_add(r->d, SEVERITY_ERROR, r->file, line, column,

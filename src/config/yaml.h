@@ -25,7 +25,8 @@ enum yaml_kind { NODE_SCALAR, NODE_SEQUENCE, NODE_MAPPING };
 struct yaml_node {
     enum yaml_kind kind;
     bool plain;      /* a scalar without quotes, or a reference */
-    bool block;      /* a scalar in the | or > style: its text begins on the next line */
+    bool literal;    /* a scalar in the | style: its lines are the file's, from the next one on */
+    bool exact;      /* a scalar on one line, that stands there to the letter */
     bool referenced; /* a reference: never show the text, it is or will be a secret */
     bool sealed;     /* a secret that the keyring sealed; of the root: the file holds one */
     bool broken;     /* a reference to nothing, already reported, or not known yet */

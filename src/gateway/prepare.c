@@ -76,7 +76,8 @@ static void report(struct prepare_run *run, const struct prepare_item *item,
     log_error("statement_unfit", "a statement cannot be prepared as a role that may run it",
               LOG_VIEW("service", item->route->route->service->name),
               LOG_VIEW("route", item->route->route->name),
-              LOG_VIEW("role", role_of(item)->name), LOG_STR("sqlstate", e->sqlstate), LOG_INT("line", line),
+              LOG_VIEW("role", role_of(item)->name), LOG_STR("sqlstate", e->sqlstate),
+              LOG_INT("line", line),
               LOG_INT("column", column), LOG_VIEW("error", e->message));
 }
 
@@ -98,7 +99,8 @@ static const struct compiled_route *current(struct prepare_run *run)
         if (run->route == cs->service->route_count) {
             run->service++;
             run->route = run->role = 0;
-        } else if (run->role == cs->role_count || !cs->routes[run->route].route->statement.present) {
+        } else if (run->role == cs->role_count ||
+                   !cs->routes[run->route].route->statement.present) {
             run->route++;
             run->role = 0;
         } else {

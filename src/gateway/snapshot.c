@@ -33,11 +33,10 @@ struct compiler {
 static void place_in_file(const struct statement *st, struct sql_place place, unsigned *line,
                           unsigned *column)
 {
-    *line = st->sql_line + place.line - 1;
-    /* In a block of several lines the indentation is gone, so only the line is known. */
-    *column = st->sql_column == 0 ? 0
-              : place.line == 1   ? st->sql_column + place.column - 1
-                                  : 0;
+    /* The indentation of a block is gone, so only the line is known; of folded text, and of text
+     * with escapes, only where it begins. */
+    *line = st->sql_line + (st->sql_lines ? place.line - 1 : 0);
+    *column = st->sql_column > 0 ? st->sql_column + place.column - 1 : 0;
 }
 
 void snapshot_sql_place(const struct compiled_route *r, uint32_t position, unsigned *line,

@@ -117,8 +117,8 @@ const struct compiled_route *snapshot_route(const struct snapshot *s, const stru
  * issuer wants one. */
 bool snapshot_find_consumer(const struct snapshot *s, struct principal *p) MUST_USE;
 
-/* The route as the role, by its index among the entities', runs it; NULL when the role does not have
- * the service. */
+/* The route as the role, by its index among the entities', runs it; NULL when the role does not
+ * have the service. */
 struct route_role *snapshot_route_role(const struct compiled_route *r, size_t role);
 
 /* The statement as the role may run it now. */

@@ -91,7 +91,8 @@ struct statement {
     bool expose_errors;   /* let the database's message reach the caller */
     unsigned line;        /* of the statement */
     unsigned sql_line;    /* of the first character of sql */
-    unsigned sql_column;  /* of it; 0 when sql is a block of several lines */
+    unsigned sql_column;  /* of it; 0 when what stands there is not sql to the letter */
+    bool sql_lines;       /* each line of sql is a line of the file */
 };
 
 struct service;

@@ -15,6 +15,14 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 SERVICES = 10
+NAMES = {
+    "issuer": "https://localhost/",
+    "ca": "/etc/ssl/certs/ca-certificates.crt",
+    "port": 5432,
+    "region": "eu-west-1",
+    "hostname": "bench.cluster-abc.eu-west-1.rds.amazonaws.com",
+    "pool": 8,
+}
 HEAD = (HERE / "sallyport.yaml.in").read_text()
 
 
@@ -86,7 +94,7 @@ def main():
     parser.add_argument("--roles", type=int, default=20)
     parser.add_argument("--write", type=pathlib.Path)
     options = parser.parse_args()
-    text = fill(template(options.routes, options.roles), issuer="https://localhost/", ca="/etc/ssl/certs/ca-certificates.crt", port=5432, region="eu-west-1", hostname="bench.cluster-abc.eu-west-1.rds.amazonaws.com", pool=8)
+    text = fill(template(options.routes, options.roles), **NAMES)
     options.write.write_text(text)
 
 

@@ -22,7 +22,8 @@ static bool read_tree(struct arena *arena, struct diagnostics *d)
 static bool decode(struct arena *arena, struct diagnostics *d)
 {
     struct entities entities;
-    return !failed(entities_parse(arena, path, buf_view(&text), &config_host_offline, &entities, d));
+    return !failed(
+        entities_parse(arena, path, buf_view(&text), &config_host_offline, &entities, d));
 }
 
 /* Of this thread: what else the machine does is not counted. */

@@ -419,26 +419,6 @@ def test_random_configurations_survive_import_and_export(tables):
         assert exported(tables) == text, seed
 
 
-def test_random_mistakes_are_refused_with_their_line(tables):
-    before = exported(tables)
-    for seed in SEEDS:
-        document = Maker(seed).document()
-        broken = random.Random(seed).choice(document["services"])
-        random.Random(seed).choice([
-            lambda: broken.update(url="mysql://h/d"),
-            lambda: broken.update(nam="x"),
-            lambda: broken.pop("url"),
-            lambda: broken.update(pool={"max_connections": -1}),
-            lambda: document["roles"][0].update(services=["nobody"]),
-            lambda: document["roles"][0].update(database_role=""),
-        ])()
-        path = write(tables, f"{seed}.yaml", document)
-        got = tables.run("config", "db_import", path, environment=SECRET)
-        assert got.returncode == 1, seed
-        assert re.search(rf"^{path}:\d+:\d+: error: ", got.stderr, re.M)
-    assert exported(tables) == before
-
-
 # -- interruptions -------------------------------------------------------------------------------
 
 

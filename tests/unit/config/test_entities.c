@@ -205,6 +205,7 @@ static void routes_have_their_values(void **state)
                 "select id from sales.orders where id = :id and tenant = :tenant");
     assert_int_equal(r->statement.sql_line, 63);
     assert_int_equal(r->statement.sql_column, 12);
+    assert_false(r->statement.sql_lines);
     assert_int_equal(r->statement.result, RESULT_ONE);
     assert_true(r->statement.read_only);
     assert_int_equal(r->statement.timeout_ms, 100);
@@ -217,6 +218,7 @@ static void routes_have_their_values(void **state)
     assert_text(r->statement.sql, "insert into sales.orders (tenant)\nvalues (:tenant)\n");
     assert_int_equal(r->statement.sql_line, 82);
     assert_int_equal(r->statement.sql_column, 0);
+    assert_true(r->statement.sql_lines);
     assert_int_equal(r->statement.result, RESULT_NONE);
     assert_false(r->statement.read_only);
     assert_false(r->statement.audit_values);
