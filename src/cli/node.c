@@ -35,9 +35,12 @@ bool cli_load_node(struct arena *arena, const struct cli_options *options, struc
     return !failed(load(arena, options, out, true));
 }
 
-/* A prefix by default may be another node's: "prefx = …" must not stop that one. */
+/* A prefix by default may be another node's: "prefx = …" must not stop that one.  Without a file
+ * nothing is misspelt, and the default one is meant. */
 static bool says_prefix(const struct node_config *node)
 {
+    if (node->conf_file.len == 0)
+        return node->prefix.len > 0;
     for (size_t i = 0; i < node->origin_count; i++) {
         const struct property_origin *o = &node->origins[i];
         if (strcmp(o->property, "prefix") == 0)

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/attr.h"
 #include "cli/cli.h"
 #include "cli/configuration.h"
 #include "cli/options.h"
@@ -28,6 +29,7 @@ enum { ARENA_BLOCK_BYTES = 64 << 10, ARENA_MAX_BYTES = 1 << 30 };
 struct vaults {
     struct arena arena;
     struct node_config node;
+    struct vault own[2]; /* of the node's configuration */
     const struct vault *items;
     size_t count;
 };
@@ -50,8 +52,10 @@ static bool load_vaults(struct vaults *v, const struct cli_options *options)
     }
     cli_tell_node(options, &v->node);
     host.node = &v->node;
-    v->items = &v->node.vault_aws;
-    v->count = 1;
+    v->own[0] = v->node.vault_aws;
+    v->own[1] = v->node.vault_env;
+    v->items = v->own;
+    v->count = COUNT_OF(v->own);
     if (!cli_configuration_open(&v->node, options, &c)) {
         fputs("Warning: the vaults of the configuration are not known\n", stderr);
         return true;

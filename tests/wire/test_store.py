@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import kong_conf
 import psycopg2
 import pytest
 from bed.postgres import AccessKey, wait_until
@@ -58,6 +59,31 @@ def test_a_password_logs_in_and_libpqs_own_sources_do_not_count(store):
     got = store.migrations("list", iam=False, environment={"PGPASSWORD": "hunter2"})
     assert got.returncode == 1 and "password authentication failed" in got.stderr
     assert "hunter2" not in got.stderr + got.stdout and "wrong" not in got.stderr
+
+
+def test_kongs_own_words_bootstrap_by_what_the_file_says(store):
+    """kong migrations bootstrap -c /path/to/kong.conf"""
+    keys = store.bed.keys[0].environment()
+    store.write_conf("pg_iam_auth=on")
+    assert_done(store.migrations("bootstrap", iam=False, environment=keys))
+    assert store.tables() == TABLES
+    assert_done(store.migrations("reset", "--yes", iam=False, environment=keys))
+
+    lines = store.conf.read_text().splitlines()
+    said = dict(line.split(" = ", 1) for line in lines if " = " in line)
+    store.conf.write_text(kong_conf.whole(**said | {
+        "pg_iam_auth": "on", "pg_ssl": "", "pg_ssl_verify": "", "proxy_listen": "off"}))
+    got = store.migrations("bootstrap", "--kong-compat", iam=False, environment=keys)
+    assert got.returncode == 0 and "migrations executed" in got.stdout
+    assert got.stderr.count("\n") == 1 and "of Kong's settings have no effect here" in got.stderr
+    assert store.tables() == TABLES
+    # Without it the file is one mistake after the other, and nothing is asked of the database.
+    assert store.migrations("list", iam=False, environment=keys).returncode == 1
+    # What of Kong's defaults contradicts IAM is an error that names it.
+    store.conf.write_text(kong_conf.whole(**said | {"pg_iam_auth": "on", "proxy_listen": "off"}))
+    got = store.migrations("list", "--kong-compat", iam=False, environment=keys)
+    assert got.returncode == 1
+    assert "'pg_ssl': must not be off with pg_iam_auth = on" in got.stderr
 
 
 def test_iam_ignores_the_password_and_says_so(store):
