@@ -9,30 +9,19 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "cli/secrets.h"
+#include "cli/store_identity.h"
 #include "cli/store_login.h"
-#include "crypto/random.h"
 #include "store/kept.h"
+#include "store/line.h"
 
 enum {
     NS_PER_MS = 1000000,
-    FIRST_PAUSE_MS = 500,
-    PAUSE_MAX_MS = 1000,
-    IAM_PAUSE_MAX_MS = 3000,      /* RDS: at most 200 logins by IAM a second, of all nodes */
-    REFUSED_PAUSE_MAX_MS = 15000,
-    LAG_LOOK_MS = 50,             /* a standby that has not replayed what was notified */
-    LAG_PATIENCE_MS = 10000,      /* then the poll is often enough */
+    LAG_LOOK_MS = 50,        /* a standby that has not replayed what was notified */
+    LAG_PATIENCE_MS = 10000, /* then the poll is often enough */
     CONF_BLOCK_BYTES = 16 * 1024,
     CONF_MAX_BYTES = 16 * 1024 * 1024,
-};
-
-/* A connection that is kept. */
-struct line {
-    const char *name; /* for the log */
-    bool writes;
-    struct store *s; /* NULL: away */
-    bool listening;
-    unsigned failures; /* in a row */
-    int64_t due_ms;    /* of the next attempt */
+    IDENTITIES = 2, /* one, unless the two logins are of different regions */
+    WAITS_MAX = 2 + IDENTITIES + 2 * STORE_LINE_WAITS,
 };
 
 struct store_watch {
@@ -57,13 +46,17 @@ struct store_watch {
     const struct node_config *node; /* of the start, or own */
     struct node_config own;
     struct arena arena; /* of own */
-    struct line writer, reader;
+    struct store_identity *identities[IDENTITIES];
+    struct store_line writer, reader;
     bool offered;
     bool forced; /* SIGHUP: offer something, whatever is new */
     int64_t revision;
-    int64_t look_ms;
-    int64_t heard; /* a revision that the reader has not shown yet; -1: none */
+    err unread; /* why the latest read failed */
+    struct store_why unread_why;
+    int64_t read_ms; /* then: not again before */
+    int64_t heard;   /* a revision that the reader has not shown yet; -1: none */
     int64_t heard_until_ms;
+    int64_t older_until_ms; /* a standby that shows an older one is behind until then; 0 */
 };
 
 static int64_t now_ms(void)
@@ -84,118 +77,51 @@ static bool rings(int fd)
     return poll(&at, 1, 0) > 0;
 }
 
-static struct line *line_that_reads(struct store_watch *w)
+static struct store_line *line_that_reads(struct store_watch *w)
 {
     return w->node->has_pg_ro ? &w->reader : &w->writer;
 }
 
 /* ---- What is said ---- */
 
-static void note(struct store_watch *w, const struct line *line, err e,
-                 const struct store_why *why)
+static void say(char *out, size_t size, err e, const struct store_why *why)
 {
-    uv_mutex_lock(&w->lock);
-    if (line == line_that_reads(w))
-        w->status.reachable = !failed(e);
-    w->status.listening = w->writer.listening;
     if (failed(e))
-        snprintf(w->status.last_error, sizeof w->status.last_error, "%s%s%.400s", e.fault->text,
-                 why->text[0] != '\0' ? ": " : "", why->text);
-    else if (w->writer.listening) /* else what keeps it from listening stays to be said */
-        w->status.last_error[0] = '\0';
+        snprintf(out, size, "%s%s%.400s", e.fault->text, why->text[0] != '\0' ? ": " : "",
+                 why->text);
+    else
+        out[0] = '\0';
+}
+
+static void say_line(struct store_watch_status *s, const struct store_line *l)
+{
+    say(s->last_error, sizeof s->last_error, l->error, &l->why);
+}
+
+static void say_where(char *out, const struct store_line *l)
+{
+    snprintf(out, STORE_ADDRESS_BYTES, "%s", l->s != NULL ? store_address(l->s) : "");
+}
+
+/* Old addresses may serve while the new one is tried. */
+static void note(struct store_watch *w, unsigned brought)
+{
+    const struct store_line *reads = line_that_reads(w);
+    struct store_watch_status *s = &w->status;
+
+    uv_mutex_lock(&w->lock);
+    if ((brought & LINE_FAILED) != 0 && (reads->s == NULL || !cli_store_is_away(reads->error)))
+        s->reachable = !failed(reads->error);
+    if ((brought & LINE_ANSWERED) != 0)
+        s->reachable = !failed(w->unread);
+    s->listening = w->writer.listening;
+    if (!failed(reads->error) && failed(w->unread))
+        say(s->last_error, sizeof s->last_error, w->unread, &w->unread_why);
+    else
+        say_line(s, failed(reads->error) ? reads : &w->writer);
+    say_where(s->writer, &w->writer);
+    say_where(s->reader, reads);
     uv_mutex_unlock(&w->lock);
-}
-
-/* ---- Connections ---- */
-
-static void hang_up(struct line *line)
-{
-    store_close(line->s);
-    line->s = NULL;
-    line->listening = false;
-}
-
-/* A login that is refused will be so again; a server that starts or ends says FATAL, too. */
-static bool is_refusal(const struct store_why *why)
-{
-    return strstr(why->text, "FATAL:") != NULL &&
-           strstr(why->text, "the database system is") == NULL;
-}
-
-static int64_t pause_of(const struct store_watch *w, const struct line *line,
-                        const struct store_why *why)
-{
-    const struct pg_settings *pg = line == &w->reader ? &w->node->pg_ro : &w->node->pg;
-    int64_t most = is_refusal(why) ? REFUSED_PAUSE_MAX_MS
-                   : pg->iam_auth  ? IAM_PAUSE_MAX_MS
-                                   : PAUSE_MAX_MS;
-    int64_t pause = FIRST_PAUSE_MS;
-
-    for (unsigned i = 0; i < line->failures && pause < most; i++)
-        pause *= 2;
-    return 1 + (int64_t)random_below((uint64_t)(pause < most ? pause : most));
-}
-
-static void lose(struct store_watch *w, struct line *line, err e, const struct store_why *why)
-{
-    hang_up(line);
-    if (rings(w->stop_fd))
-        return;
-    line->due_ms = now_ms() + pause_of(w, line, why);
-    if (line->failures++ == 0)
-        log_warn("store_unreachable", "the configuration's database is away: what is served goes "
-                 "on, and the connection is tried again", LOG_STR("connection", line->name),
-                 LOG_STR("reason", e.fault->text), LOG_STR("detail", why->text));
-    note(w, line, e, why);
-}
-
-static void reach(struct store_watch *w, struct line *line, const struct pg_settings *pg)
-{
-    struct store_why why;
-    err e;
-
-    if (line->s != NULL || now_ms() < line->due_ms || rings(w->stop_fd))
-        return;
-    e = cli_store_connect(w->node, pg, w->stop_fd, &line->s, &why);
-    if (failed(e)) {
-        lose(w, line, e, &why);
-        return;
-    }
-    if (line == &w->writer) {
-        e = store_script(line->s, "listen sallyport", &why);
-        line->listening = !failed(e);
-        /* A standby cannot listen (25006): the name may be the writer's again soon. */
-        if (failed(e) && line != line_that_reads(w)) {
-            lose(w, line, e, &why);
-            return;
-        }
-    }
-    w->look_ms = 0; /* what was missed */
-}
-
-/* Answers, but is a standby, where LISTEN is refused: what is polled goes by a connection that is
- * made anew each time, for the name may be the writer's again. */
-static void seek_writer(struct store_watch *w)
-{
-    static const struct store_why nothing = {""};
-
-    if (w->writer.s == NULL || w->writer.listening)
-        return;
-    hang_up(&w->writer);
-    w->writer.due_ms = now_ms() + pause_of(w, &w->writer, &nothing);
-    if (w->writer.failures++ == 0)
-        log_warn("store_not_listening", "the read-write connection may not LISTEN, as on a "
-                 "standby: changes are heard of by asking only");
-}
-
-static void answered(struct line *line)
-{
-    if (line->writes && !line->listening)
-        return;
-    if (line->failures > 0)
-        log_notice("store_reachable", "the configuration's database answers again",
-                   LOG_STR("connection", line->name));
-    line->failures = 0;
 }
 
 /* ---- Reading ---- */
@@ -225,80 +151,128 @@ static void offer_kept(struct store_watch *w)
         offer(w, w->kept_path, "SIGHUP");
 }
 
-static err ask_revision(struct store *s, int64_t *out, struct store_why *why)
+/* One whose replay is behind must not bring back what was replaced; but what a writer says holds,
+ * after a restore, too, and in the end what a standby goes on saying. */
+static bool is_behind(struct store_watch *w, const struct store_line *l)
 {
-    struct store_rows rows;
-    uint64_t n = 0;
-
-    TRY(store_run(s, "select coalesce(max(revision), 0) from sallyport_revisions", NULL, 0, &rows,
-                  why));
-    bool good = view_to_u64(store_cell(&rows, 0, 0), INT64_MAX, &n);
-    store_rows_clear(&rows);
-    *out = (int64_t)n;
-    return good ? OK : fail(&store_failed);
-}
-
-static err read_anew(struct store_watch *w, struct store *s, struct store_why *why)
-{
-    int64_t revision;
-
-    TRY(ask_revision(s, &revision, why));
-    if (revision >= w->heard || now_ms() > w->heard_until_ms)
-        w->heard = -1;
-    if (!w->forced && revision == w->revision)
-        return OK;
-    TRY(cli_store_read(w->node, KEPT_NEXT, s, &w->revision, why));
-    log_notice("store_read", "the configuration was read from the database",
-               LOG_INT("revision", w->revision));
-    offer(w, w->next_path, w->forced ? "SIGHUP" : "database");
-    return OK;
-}
-
-static bool is_loss(err e)
-{
-    return is_fault(e, &store_lost) || is_fault(e, &store_unreachable);
-}
-
-/* The connection that only listens is asked, too: one that was cut says nothing by itself. */
-static void look_after_listener(struct store_watch *w)
-{
-    struct store_why why;
-
-    if (w->writer.s == NULL || &w->writer == line_that_reads(w))
-        return;
-    err e = store_script(w->writer.s, "select 1", &why);
-    if (failed(e))
-        lose(w, &w->writer, e, &why);
-    else
-        answered(&w->writer);
-}
-
-static void look(struct store_watch *w)
-{
-    struct line *line = line_that_reads(w);
-    struct store_why why = {""};
-    bool was_forced = w->forced;
-
-    if (line->s == NULL && w->forced)
-        offer_kept(w);
-    if (line->s == NULL || (!w->forced && now_ms() < w->look_ms))
-        return;
-    err e = read_anew(w, line->s, &why);
-    w->look_ms = now_ms() + (w->heard >= 0 ? LAG_LOOK_MS : STORE_POLL_MS);
-    if (is_loss(e)) {
-        lose(w, line, e, &why);
-    } else {
-        if (failed(e))
-            log_error("store_unusable", "the configuration cannot be read from the database; "
-                      "what is served goes on", LOG_STR("reason", e.fault->text),
-                      LOG_STR("detail", why.text));
-        answered(line);
-        note(w, line, e, &why);
+    if (l->revision >= w->revision || !l->standby || w->forced) {
+        w->older_until_ms = 0;
+        return false;
     }
-    if (failed(e) && was_forced && w->forced)
+    if (w->older_until_ms == 0)
+        w->older_until_ms = now_ms() + LAG_PATIENCE_MS;
+    return now_ms() < w->older_until_ms;
+}
+
+static void read_anew(struct store_watch *w, struct store_line *l)
+{
+    err e = cli_store_read(w->node, KEPT_NEXT, l->s, &w->revision, &w->unread_why);
+
+    w->unread = e;
+    if (!failed(e)) {
+        log_notice("store_read", "the configuration was read from the database",
+                   LOG_INT("revision", w->revision));
+        offer(w, w->next_path, w->forced ? "SIGHUP" : "database");
+        return;
+    }
+    w->read_ms = now_ms() + STORE_POLL_MS;
+    log_error("store_unusable", "the configuration cannot be read from the database; what is "
+              "served goes on", LOG_STR("reason", e.fault->text), LOG_STR("detail", w->unread_why.text));
+    if (is_fault(e, &store_lost)) {
+        store_line_lose(l, e, &w->unread_why);
+        w->unread = OK;
+        w->read_ms = 0;
+    }
+    if (w->forced)
         offer_kept(w);
-    look_after_listener(w);
-    seek_writer(w);
+}
+
+/* What is offered ends before anything else is read: then it is asked again. */
+static void consider(struct store_watch *w, struct store_line *l)
+{
+    if (l->revision >= w->heard || now_ms() > w->heard_until_ms)
+        w->heard = -1;
+    if (w->heard >= 0)
+        store_line_ask_by(l, now_ms() + LAG_LOOK_MS);
+    if (w->offered || l->s == NULL)
+        return;
+    if (l->revision == w->revision)
+        w->unread = OK;
+    if (w->forced || (l->revision != w->revision && now_ms() >= w->read_ms && !is_behind(w, l)))
+        read_anew(w, l);
+}
+
+static void take_turn(struct store_watch *w, struct store_line *l)
+{
+    struct store_line *reads = line_that_reads(w);
+    unsigned brought = store_line_turn(l);
+
+    if ((brought & LINE_HEARD) != 0) {
+        w->heard = l->number;
+        w->heard_until_ms = now_ms() + LAG_PATIENCE_MS;
+        w->read_ms = 0;
+    }
+    if ((brought & (LINE_HEARD | LINE_REACHED)) != 0)
+        store_line_ask_by(reads, 0);
+    if ((brought & LINE_FAILED) != 0 && l == reads && w->forced && !w->offered)
+        offer_kept(w);
+    if ((brought & LINE_ANSWERED) != 0 && l == reads)
+        consider(w, l);
+    if (brought != 0)
+        note(w, l == reads ? brought : 0);
+}
+
+/* ---- Credentials ---- */
+
+static struct store_identity *identity_for(struct store_watch *w, const struct pg_settings *pg)
+{
+    for (size_t i = 0; i < IDENTITIES; i++) {
+        struct store_identity **x = &w->identities[i];
+        if (*x != NULL && store_identity_fits(*x, pg))
+            return *x;
+        if (*x == NULL)
+            return failed(store_identity_new(store_region(pg), x)) ? NULL : *x;
+    }
+    return NULL;
+}
+
+static void free_identities(struct store_watch *w)
+{
+    for (size_t i = 0; i < IDENTITIES; i++) {
+        store_identity_free(w->identities[i]);
+        w->identities[i] = NULL;
+    }
+}
+
+/* Regions that were renamed twice over leave no place: then all is found anew. */
+static bool keep_identities(struct store_watch *w)
+{
+    for (size_t i = 0; i < IDENTITIES; i++) {
+        if (w->identities[i] != NULL)
+            store_identity_unpin(w->identities[i]);
+    }
+    return (!w->node->pg.iam_auth || identity_for(w, &w->node->pg) != NULL) &&
+           (!w->node->has_pg_ro || !w->node->pg_ro.iam_auth ||
+            identity_for(w, &w->node->pg_ro) != NULL);
+}
+
+static enum aws_ready get_credentials(void *arg, const struct pg_settings *pg,
+                                      const struct aws_credentials **out, err *e,
+                                      struct store_why *why)
+{
+    struct store_identity *x = identity_for(arg, pg);
+
+    if (x != NULL)
+        return store_identity_get(x, pg, out, e, why);
+    *e = fail(&fault_out_of_memory);
+    return AWS_FAILED;
+}
+
+static struct view get_region(void *arg, const struct pg_settings *pg)
+{
+    struct store_identity *x = identity_for(arg, pg);
+
+    return x != NULL ? store_identity_region(x) : VIEW("");
 }
 
 /* ---- The thread ---- */
@@ -336,11 +310,31 @@ static void end_offer(struct store_watch *w, bool taken)
     struct store_why why;
 
     w->offered = false;
+    store_line_ask_by(line_that_reads(w), 0); /* what came meanwhile */
     if (!taken || w->offer_path == w->kept_path)
         return;
     err e = kept_take(w->kept_path, &why);
     if (failed(e))
         log_error(e.fault->name, e.fault->text, LOG_STR("detail", why.text));
+}
+
+static void open_lines(struct store_watch *w)
+{
+    const struct store_signer signer = {get_credentials, get_region, w};
+
+    if (!keep_identities(w))
+        free_identities(w);
+    err e = store_line_open(&w->writer, w->node, &w->node->pg, &signer);
+    if (!failed(e) && w->node->has_pg_ro)
+        e = store_line_open(&w->reader, w->node, &w->node->pg_ro, &signer);
+    ENSURE(!failed(e)); /* no memory, no thread */
+    w->writer.reads = !w->node->has_pg_ro;
+}
+
+static void close_lines(struct store_watch *w)
+{
+    store_line_close(&w->writer);
+    store_line_close(&w->reader);
 }
 
 static void take_word(struct store_watch *w)
@@ -358,83 +352,50 @@ static void take_word(struct store_watch *w)
         end_offer(w, taken);
     if (!asked)
         return;
+    close_lines(w);
     read_settings(w);
-    hang_up(&w->writer);
-    hang_up(&w->reader);
-    w->writer.due_ms = w->reader.due_ms = 0;
+    open_lines(w);
     w->forced = true;
 }
 
-/* True: something is to be looked at. */
-static bool listen_to(struct store_watch *w, struct line *line)
-{
-    struct store_why why;
-    int64_t number = -1;
-    bool heard = false;
-
-    if (line->s == NULL)
-        return false;
-    err e = store_heard(line->s, &heard, &number, &why);
-    if (failed(e)) {
-        lose(w, line, e, &why);
-        return false;
-    }
-    if (heard) {
-        w->heard = number;
-        w->heard_until_ms = now_ms() + LAG_PATIENCE_MS;
-        w->look_ms = 0;
-    }
-    return heard;
-}
-
-static int64_t sooner(const struct line *line, int64_t due_ms)
-{
-    return line->s == NULL && line->due_ms < due_ms ? line->due_ms : due_ms;
-}
-
-/* For the control thread, the database, or the clock. */
+/* For the control thread, the database, AWS, the resolver, or the clock. */
 static void wait_for_something(struct store_watch *w)
 {
-    struct pollfd at[4] = {{.fd = w->stop_fd, .events = POLLIN},
-                           {.fd = w->wake_fd, .events = POLLIN}};
+    struct pollfd at[WAITS_MAX] = {{.fd = w->stop_fd, .events = POLLIN},
+                                   {.fd = w->wake_fd, .events = POLLIN}};
     nfds_t count = 2;
-    int64_t due_ms;
+    int64_t due_ms = now_ms() + STORE_POLL_MS;
 
-    if (w->offered) {
-        poll(at, count, -1);
-        return;
+    for (size_t i = 0; i < IDENTITIES; i++) {
+        if (w->identities[i] == NULL)
+            continue;
+        int64_t turn_ms = store_identity_turn(w->identities[i]);
+        due_ms = turn_ms < due_ms ? turn_ms : due_ms;
+        at[count++] = (struct pollfd){.fd = store_identity_fd(w->identities[i]), .events = POLLIN};
     }
-    if (listen_to(w, &w->writer) || listen_to(w, &w->reader))
-        return;
-    due_ms = sooner(&w->writer, INT64_MAX);
-    if (w->node->has_pg_ro)
-        due_ms = sooner(&w->reader, due_ms);
-    if (line_that_reads(w)->s != NULL && w->look_ms < due_ms)
-        due_ms = w->look_ms;
-    if (w->writer.s != NULL)
-        at[count++] = (struct pollfd){.fd = store_socket(w->writer.s), .events = POLLIN};
-    if (w->reader.s != NULL)
-        at[count++] = (struct pollfd){.fd = store_socket(w->reader.s), .events = POLLIN};
+    struct store_line *const lines[] = {&w->writer, &w->reader};
+    for (size_t i = 0; i < COUNT_OF(lines); i++) {
+        int64_t line_ms = store_line_due_ms(lines[i]);
+        due_ms = line_ms < due_ms ? line_ms : due_ms;
+        count += store_line_waits(lines[i], at + count);
+    }
     int64_t left = due_ms - now_ms();
-    poll(at, count, left <= 0 ? 0 : left > STORE_POLL_MS ? STORE_POLL_MS : (int)left);
+    poll(at, count, left <= 0 ? 0 : (int)left);
 }
 
 static void watch(void *arg)
 {
     struct store_watch *w = arg;
 
+    open_lines(w);
     while (!rings(w->stop_fd)) {
         take_word(w);
-        if (!w->offered) {
-            reach(w, &w->writer, &w->node->pg);
-            if (w->node->has_pg_ro)
-                reach(w, &w->reader, &w->node->pg_ro);
-            look(w);
-        }
+        take_turn(w, &w->writer);
+        take_turn(w, &w->reader);
         wait_for_something(w);
     }
-    hang_up(&w->writer);
-    hang_up(&w->reader);
+    close_lines(w);
+    free_identities(w);
 }
 
 /* ---- The control thread's side ---- */
@@ -492,8 +453,6 @@ struct store_watch *store_watch_start(struct control *c, const struct node_confi
     w->kept_path = node->declarative_config.data;
     snprintf(w->next_path, sizeof w->next_path, "%.*s" KEPT_NEXT,
              VIEW_ARG(node->declarative_config));
-    w->writer = (struct line){.name = "read-write", .writes = true};
-    w->reader = (struct line){.name = "read-only"};
     w->revision = w->status.revision = revision;
     w->heard = w->status.refused = -1;
     w->status.reachable = revision >= 0;
@@ -503,6 +462,8 @@ struct store_watch *store_watch_start(struct control *c, const struct node_confi
     w->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ENSURE(w->stop_fd >= 0 && w->wake_fd >= 0);
+    w->writer = (struct store_line){.name = "read-write", .writes = true, .stop_fd = w->stop_fd};
+    w->reader = (struct store_line){.name = "read-only", .reads = true, .stop_fd = w->stop_fd};
     ENSURE(uv_thread_create(&w->thread, watch, w) == 0);
     control_set_supply(c, &(struct control_supply){ask, on_settled, w});
     return w;

@@ -5,9 +5,9 @@
  *                                                                      └► refused: the old goes on
  *
  * It LISTENs on the read-write connection and reads by the read-only one where there is one.  One
- * offer at a time; what changes meanwhile is read after it.  Each connection that is lost is made
- * anew after a pause by chance (full jitter) up to 0.5 s, 1 s and so on, at most 1 s, 3 s by IAM,
- * 15 s when the server refuses the login: each with a token of its own.
+ * offer at a time; what changes meanwhile is read after it.  How the connections are kept, and the
+ * writer is followed: store/line.h; each login has a token of its own, from credentials that are
+ * kept, too (cli/store_identity.h).
  *
  * Thread rule: all functions on the control thread; they do not wait, but for _stop.
  */
@@ -16,8 +16,7 @@
 
 #include "gateway/control.h"
 #include "model/node.h"
-
-enum { STORE_POLL_MS = 5000 };
+#include "store/lookup.h"
 
 struct store_watch;
 
@@ -28,14 +27,16 @@ struct store_watch_status {
     int64_t refused;      /* -1: none */
     char mistake[512];    /* of the refused one */
     char last_error[512]; /* ""; never a secret */
+    char writer[STORE_ADDRESS_BYTES]; /* where the connections go to; "": away */
+    char reader[STORE_ADDRESS_BYTES]; /* without a read-only one: the writer's */
 };
 
 /* Begins; `revision` is served already, -1 when the kept copy is.  NULL: no memory, no thread. */
 struct store_watch *store_watch_start(struct control *c, const struct node_config *node,
                                       int64_t revision);
 void store_watch_status(struct store_watch *w, struct store_watch_status *out);
-/* Waits for the thread, which gives up what it waits for (but a name look-up); the loop has to turn
- * once more before store_watch_free.  NULL is harmless. */
+/* Waits for the thread, which gives up what it waits for; the loop has to turn once more before
+ * store_watch_free.  NULL is harmless. */
 void store_watch_stop(struct store_watch *w);
 void store_watch_free(struct store_watch *w);
 

@@ -2,7 +2,7 @@
  * The node's configuration in PostgreSQL: connections, faults.
  *
  * A connection is libpq's, used by one thread at a time: commands open one, do their work in one
- * transaction and close it; a running node keeps its own (cli/store_line.h).  It is made only as
+ * transaction and close it; a running node keeps its own (store/line.h).  It is made only as
  * sallyport.conf says: libpq's own sources (PG… variables, ~/.pgpass, ~/.postgresql, service files)
  * are shut off.
  *
