@@ -8,7 +8,8 @@ build="gcc libc6-dev make meson ninja-build pkg-config ca-certificates
     libuv1-dev libcurl4-openssl-dev libssl-dev libyaml-dev libpg-query-dev libprotobuf-c-dev
     libpq-dev libcmocka-dev"
 bed="postgresql-15 libpam0g-dev python3 python3-jwt python3-cryptography openssl curl"
-test="python3-pytest python3-psycopg2 python3-prometheus-client python3-boto3 python3-yaml"
+test="python3-pytest python3-psycopg2 python3-prometheus-client python3-boto3 python3-yaml
+    libnss-wrapper"
 case "${1:-}" in
 build) wanted="$build" ;;
 demo) wanted="$build $bed" ;;

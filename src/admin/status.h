@@ -117,6 +117,8 @@ struct status_store {
     int64_t refused;   /* one that has mistakes, or could not be loaded; -1: none */
     struct view mistake;    /* its first */
     struct view last_error; /* absent: the latest question was answered; never a secret */
+    struct view writer;     /* the addresses that are connected to; absent: none is */
+    struct view reader;
 };
 
 struct status_report {

@@ -319,6 +319,8 @@ static void add_store(struct buf *b, const struct status_store *s)
         add_integer(b, "refused", s->refused);
         add_text(b, "mistake", s->mistake);
     }
+    add_text(b, "writer", s->writer);
+    add_text(b, "reader", s->reader);
     add_text(b, "last_error", s->last_error);
     buf_add_char(b, '}');
 }

@@ -263,6 +263,10 @@ static void report_store(struct store_watch *watch, struct arena *arena,
     };
     if (s.refused >= 0)
         out->store.mistake = arena_copy(arena, view_str(s.mistake));
+    if (s.writer[0] != '\0')
+        out->store.writer = arena_copy(arena, view_str(s.writer));
+    if (s.reader[0] != '\0')
+        out->store.reader = arena_copy(arena, view_str(s.reader));
     if (s.last_error[0] != '\0')
         out->store.last_error = arena_copy(arena, view_str(s.last_error));
 }

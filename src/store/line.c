@@ -218,12 +218,26 @@ static unsigned begin(struct store_line *l)
 
 static void say_standby(struct store_line *l)
 {
-    if (!is_fault(l->error, &store_read_only))
+    if (!l->told)
         log_warn("store_not_listening", "the read-write connection leads to a standby, where there "
                  "is no LISTEN: changes are heard of by asking, until there is a writer",
                  LOG_VIEW("host", l->pg->host), LOG_STR("address", store_address(l->s)));
     l->error = fail(&store_read_only);
-    l->troubled = true;
+    l->troubled = l->told = true;
+}
+
+static void note_success(struct store_line *l)
+{
+    if ((l->writes && !l->listening) || has_moved(l))
+        return; /* what is amiss stays to be said */
+    if (l->troubled)
+        log_notice("store_reachable", "the configuration's database answers again",
+                   LOG_STR("connection", l->name), LOG_VIEW("host", l->pg->host),
+                   LOG_STR("address", store_address(l->s)));
+    l->troubled = l->told = false;
+    l->failures = 0;
+    l->error = OK;
+    l->why = (struct store_why){""};
 }
 
 /* Where nothing can be written nothing can be heard: a standby refuses LISTEN with 25006. */
@@ -245,6 +259,7 @@ static unsigned start_listening(struct store_line *l)
         store_line_lose(l, e, &why);
         return LINE_FAILED;
     }
+    note_success(l);
     return LINE_REACHED;
 }
 
@@ -288,20 +303,6 @@ static unsigned lost(struct store_line *l, err e, const struct store_why *why)
 {
     store_line_lose(l, e, why);
     return LINE_FAILED;
-}
-
-static void note_success(struct store_line *l)
-{
-    if ((l->writes && !l->listening) || has_moved(l))
-        return; /* what is amiss stays to be said */
-    if (l->troubled)
-        log_notice("store_reachable", "the configuration's database answers again",
-                   LOG_STR("connection", l->name), LOG_VIEW("host", l->pg->host),
-                   LOG_STR("address", store_address(l->s)));
-    l->troubled = false;
-    l->failures = 0;
-    l->error = OK;
-    l->why = (struct store_why){""};
 }
 
 static unsigned take_role(struct store_line *l, const struct store_rows *rows)
@@ -438,6 +439,10 @@ unsigned store_line_turn(struct store_line *l)
         brought |= step(l);
     if (l->s != NULL)
         brought |= attend(l);
+    if (!wants_another(l)) { /* any more: the standby was promoted */
+        store_opening_free(l->opening);
+        l->opening = NULL;
+    }
     return brought;
 }
 

@@ -72,7 +72,7 @@ struct store_line {
     struct store_opening *opening;
     char avoided[STORE_ADDRESS_BYTES]; /* the latest that took a connection in vain */
     unsigned failures;                 /* in a row */
-    bool troubled;                     /* which the log has said */
+    bool troubled, told;               /* what the log has said: amiss, a standby */
     int64_t due_ms;                    /* of the next attempt */
     bool asked;
     int64_t asked_ms;

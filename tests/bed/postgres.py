@@ -10,8 +10,10 @@ at stop; what a killed run left behind is removed at the next start.
 """
 
 import argparse
+import contextlib
 import ctypes
 import dataclasses
+import datetime
 import os
 import pathlib
 import pwd
@@ -264,6 +266,35 @@ class PostgresBed:
     def resume(self):
         self._launch()
 
+    def kill(self):
+        """Ends the server as a crash of its host would, without a checkpoint or a good-bye."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(30)
+
+    @contextlib.contextmanager
+    def frozen(self):
+        """The host hangs: connections stay open and are taken, and nobody answers."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.process.pid, signal.SIGCONT)
+
+    def demote(self):
+        """Starts it again as a standby, which only reads until `promote`."""
+        self.halt()
+        (self.data / "standby.signal").touch()
+        self._give(self.data / "standby.signal")
+        self.resume()
+
+    def promote(self):
+        """A standby becomes a writer; returns the Unix time at which its log says so, that it is
+        ready to accept connections once more."""
+        ready = "database system is ready to accept connections"
+        before = len(self.log_lines(ready))
+        self.superuser_sql("select pg_promote()", database="postgres")
+        return self.log_time(self.wait_for_log(ready, count=before + 1)[-1])
+
     def _give(self, *paths):
         for path in paths:
             os.chown(path, self.account.pw_uid, self.account.pw_gid)
@@ -349,8 +380,8 @@ class PostgresBed:
                 file.write(f"{name} = '{value}'\n")
         self.pam_service = f"{PAM_PREFIX}{os.getpid()}-{self.port}"
         (self.data / "pg_hba.conf").write_text(
-            "local   all postgres          trust\n"
-            f"hostssl all +rds_iam 127.0.0.1/32 pam pamservice={self.pam_service}\n"
+            "local   all,replication postgres trust\n"
+            f"hostssl all +rds_iam 127.0.0.0/8 pam pamservice={self.pam_service}\n"
             "host    all all      all      reject\n"
         )
 
@@ -443,6 +474,56 @@ class PostgresBed:
             return lines if len(lines) >= count else None
 
         return wait_until(enough, seconds, f"{containing!r} in PostgreSQL's log")
+
+
+    @staticmethod
+    def log_time(line):
+        """The Unix time of a line of the server's log."""
+        said = datetime.datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S.%f")
+        return said.replace(tzinfo=datetime.timezone.utc).timestamp()
+
+
+class Standby(PostgresBed):
+    """A streaming replica of a running bed on another address of this host, with the same port,
+    login and certificate, as the members of a cluster have.  It stops with its primary at the
+    latest: its folder stands in the primary's."""
+
+    def __init__(self, primary, address="127.0.0.2"):
+        super().__init__(primary.port, primary.hostname, primary.region, primary.keys)
+        self.primary, self.database = primary, primary.database
+        self.address = address
+
+    def start(self):
+        self.binaries, self.account = self.primary.binaries, self.primary.account
+        self.ca = self.primary.ca
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="standby-", dir=self.primary.folder))
+        self.folder.chmod(0o711)
+        self._give(self.folder)
+        self.data = self.folder / "data"
+        self.socket_folder = self.folder / "run"
+        self.socket_folder.mkdir(mode=0o755)
+        self._give(self.socket_folder)
+        self.log_file = self.folder / "postgres.log"
+        self.log_file.touch(0o644)
+        self._run_as_server(
+            self.binaries / "pg_basebackup",
+            *("-D", self.data, "-d", self.primary.superuser_dsn("postgres")),
+            *("-X", "stream", "-c", "fast", "-R", "--no-sync"),
+        )
+        self.data.chmod(0o700)
+        with open(self.data / "postgresql.conf", "a", encoding="utf-8") as file:
+            file.write(f"listen_addresses = '{self.address}'\n")
+            file.write(f"unix_socket_directories = '{self.socket_folder}'\n")
+        self._launch()
+
+    def wait_until_it_has_all(self):
+        """What the primary wrote so far is replayed."""
+        self.primary.superuser_sql("checkpoint", "postgres")  # Flushes, and ends with a record.
+        place = self.primary.superuser_sql("select pg_current_wal_flush_lsn()", "postgres").strip()
+        caught_up = f"select pg_last_wal_replay_lsn() >= '{place}'"
+        wait_until(
+            lambda: self.superuser_sql(caught_up, "postgres").strip() == "t", 20, "the replay"
+        )
 
 
 def main():

@@ -91,7 +91,8 @@ def test_an_import_is_served_by_every_node_within_a_second(fed, gateway, bed, is
             took = datetime.datetime.fromisoformat(loaded["time"].replace("Z", "+00:00"))
             assert took.timestamp() - committed < 1, loaded
             assert store_status(served) == {
-                "state": "listening", "revision": n, "last_error": None}
+                "state": "listening", "revision": n, "last_error": None,
+                "writer": "127.0.0.1", "reader": "127.0.0.1"}
             assert metric(served, "sallyport_store_revision") == n
             assert served.get("/orders/2", served.mint("alice")).status == 404
     one, two = (served.status("/status").json["configuration_id"] for served in nodes)
