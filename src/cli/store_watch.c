@@ -177,7 +177,8 @@ static void read_anew(struct store_watch *w, struct store_line *l)
     }
     w->read_ms = now_ms() + STORE_POLL_MS;
     log_error("store_unusable", "the configuration cannot be read from the database; what is "
-              "served goes on", LOG_STR("reason", e.fault->text), LOG_STR("detail", w->unread_why.text));
+              "served goes on", LOG_STR("reason", e.fault->text),
+              LOG_STR("detail", w->unread_why.text));
     if (is_fault(e, &store_lost)) {
         store_line_lose(l, e, &w->unread_why);
         w->unread = OK;

@@ -5,11 +5,11 @@
  *   away ─► opening ─► up ─► asked ─► up ─► …        lost: away
  *                       └ opening another, because the name moved: the old one serves until then
  *
- * The writer is found again by all that can tell.  The name is looked up every 250 ms (NAME_LOOK_MS)
- * while writes go there, and an address that is no longer among its own is left for one that is; a
- * connection that is lost is made anew at once; and the server is asked every 500 ms whether it
- * still writes.  A standby is stayed on and asked every 200 ms, for it may be promoted, which costs
- * no login; other addresses of the name are tried beside it.
+ * The writer is found again by all that can tell.  The name is looked up every 250 ms while writes
+ * go there, and an address that is no longer among its own is left for one that is; a connection
+ * that is lost is made anew at once; and the server is asked every 500 ms whether it still writes.
+ * A standby is stayed on and asked every 200 ms, for it may be promoted, which costs no login;
+ * other addresses of the name are tried beside it.
  *
  * What costs the server nothing is tried often: as long as nobody takes the connection, or the
  * server only starts, about every 200 ms.  Logins that fail are paced, by chance (full jitter) up
