@@ -132,3 +132,67 @@ void aws_policy_add_assume(struct buf *out, struct view role_arn, unsigned needs
     json_add_string(out, role_arn);
     add_tail(out);
 }
+
+static void add_secret_arn(struct buf *out, const struct aws_secret_use *use)
+{
+    struct buf arn;
+
+    buf_init(&arn, out->max);
+    if (view_starts_with(use->id, VIEW("arn:"))) {
+        buf_add_view(&arn, use->id);
+    } else {
+        buf_add_str(&arn, "arn:");
+        buf_add_view(&arn, aws_partition_of_region(use->region));
+        buf_add_str(&arn, ":secretsmanager:");
+        add_or(&arn, use->region, "REGION");
+        buf_add_char(&arn, ':');
+        add_or(&arn, use->account, "ACCOUNT-ID");
+        buf_add_str(&arn, ":secret:");
+        buf_add_view(&arn, use->id);
+        buf_add_str(&arn, "-??????");
+    }
+    out->failed |= buf_failed(&arn);
+    json_add_string(out, buf_view(&arn));
+    buf_clear(&arn);
+}
+
+static void add_secret_statement(struct buf *out, const char *actions,
+                                 const struct aws_secret_use *uses, size_t count, bool rotated)
+{
+    bool first = true;
+
+    buf_add_str(out, "    {\n"
+                     "      \"Effect\": \"Allow\",\n"
+                     "      \"Action\": ");
+    buf_add_str(out, actions);
+    buf_add_str(out, ",\n      \"Resource\": [");
+    for (size_t i = 0; i < count; i++) {
+        if (rotated && !uses[i].rotated)
+            continue;
+        buf_add_str(out, first ? "\n        " : ",\n        ");
+        add_secret_arn(out, &uses[i]);
+        first = false;
+    }
+    buf_add_str(out, "\n      ]\n    }");
+}
+
+void aws_policy_add_secrets(struct buf *out, const struct aws_secret_use *uses, size_t count)
+{
+    bool rotated = false;
+
+    for (size_t i = 0; i < count; i++)
+        rotated = rotated || uses[i].rotated;
+    buf_add_str(out, "{\n"
+                     "  \"Version\": \"2012-10-17\",\n"
+                     "  \"Statement\": [\n");
+    add_secret_statement(out, "\"secretsmanager:GetSecretValue\"", uses, count, false);
+    if (rotated) {
+        buf_add_str(out, ",\n");
+        add_secret_statement(out,
+                             "[\"secretsmanager:DescribeSecret\", "
+                             "\"secretsmanager:PutSecretValue\", "
+                             "\"secretsmanager:UpdateSecretVersionStage\"]",
+                             uses, count, true);
+    }
+    buf_add_str(out, "\n  ]\n}\n");
+}

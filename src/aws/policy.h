@@ -2,6 +2,7 @@
 #ifndef SALLYPORT_AWS_POLICY_H
 #define SALLYPORT_AWS_POLICY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/buf.h"
@@ -34,5 +35,17 @@ void aws_policy_add_web_trust(struct buf *out, struct view partition, struct vie
 
 /* For who assumes the role: that it may. */
 void aws_policy_add_assume(struct buf *out, struct view role_arn, unsigned needs);
+
+/* A secret of Secrets Manager: a name stands for itself and the six characters that AWS adds to it
+ * in ARNs, an ARN for itself.  Absent parts as above. */
+struct aws_secret_use {
+    struct view id; /* name or ARN */
+    struct view region;
+    struct view account;
+    bool rotated; /* here, too */
+};
+
+/* {"Version": …}: reading these secrets, and what a rotation does to those that are rotated. */
+void aws_policy_add_secrets(struct buf *out, const struct aws_secret_use *uses, size_t count);
 
 #endif

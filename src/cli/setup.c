@@ -11,6 +11,7 @@
 #include "cli/configuration.h"
 #include "cli/options.h"
 #include "cli/secrets.h"
+#include "cli/setup_secrets.h"
 #include "config/config.h"
 
 static const char help[] =
@@ -25,7 +26,8 @@ static const char help[] =
     "  sallyport setup shop --sql | psql -v ON_ERROR_STOP=1 -h HOST -U postgres shop\n"
     "\n"
     "--iam prints policies: the permission to connect as exactly these logins, who may assume the\n"
-    "role that has it, and, with assume_role_arn, that the one who assumes it may.\n"
+    "role that has it, and, with assume_role_arn, that the one who assumes it may; and that the\n"
+    "secrets of AWS with which it logs in may be read, and rotated where they are.\n"
     "\n"
     "  --config FILE       sallyport.yaml itself\n"
     "  --account ID        the AWS account, 12 digits\n"
@@ -343,7 +345,8 @@ static void add_trust(struct buf *out, const struct setup *o, const struct iam_a
             count > 1 ? "the role before it" : "the identity that sallyport runs as");
 }
 
-static int add_iam(struct buf *out, const struct setup *o, const struct service *s)
+static int add_iam(struct buf *out, const struct setup *o, const struct entities *e,
+                   const struct service *s)
 {
     struct aws_db_user users[2];
     size_t count = 0;
@@ -352,11 +355,14 @@ static int add_iam(struct buf *out, const struct setup *o, const struct service 
         users[count++] = db_user(o, &s->primary);
     if (s->has_read && s->read.iam_auth.enabled && (count == 0 || has_second_login(s)))
         users[count++] = db_user(o, &s->read);
+    if (count == 0 && setup_add_secrets(out, e, s, o->region, o->account))
+        return 0;
     if (count == 0)
-        return complain("the service has no iam_auth");
+        return complain("the service has neither iam_auth nor a secret of AWS");
     aws_policy_add_connect(out, users, count);
     add_trust(out, o, s->primary.iam_auth.enabled ? &s->primary.iam_auth : &s->read.iam_auth,
               users[0].region);
+    (void)setup_add_secrets(out, e, s, o->region, o->account);
     if (o->account.len == 0 || o->resource_id.len == 0 || users[0].region.len == 0)
         fputs("# Words in capitals stand for what was not given: --account, --resource-id, "
               "--region, --principal.\n",
@@ -387,7 +393,7 @@ static int print_setup(const struct setup *o, const struct entities *e)
     if (o->sql)
         add_sql(&out, e, s);
     else
-        status = add_iam(&out, o, s);
+        status = add_iam(&out, o, e, s);
     if (buf_failed(&out))
         status = complain("too much to print");
     if (status == 0)
@@ -436,7 +442,8 @@ static err load(struct cli_secrets *secrets, const char *path, struct arena *are
 
 static int setup(const struct setup *o)
 {
-    struct cli_secrets *secrets = cli_secrets_new(true);
+    /* The policies are what lets secrets be read. */
+    struct cli_secrets *secrets = cli_secrets_new(o->sql);
     struct cli_configuration c = {.fd = -1};
     struct diagnostics d = {0};
     struct entities entities = {0};

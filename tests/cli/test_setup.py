@@ -64,6 +64,55 @@ def test_the_policies_name_exactly_the_logins(config):
         "Principal": {"AWS": "arn:aws:iam::123456789012:role/node"}}]
 
 
+SECRETS = """
+_format_version: "3.0"
+vaults:
+- {name: aws, prefix: sm, config: {region: eu-west-1}}
+services:
+- name: shop
+  url: postgres://shop.cluster-abc.eu-west-1.rds.amazonaws.com:5432/shop
+  secret: "{vault://sm/prod%2Fshop}"
+  rotation: {every: 30d, strategy: alternating-users, master: "{vault://sm/prod%2Fmaster}"}
+  read:
+    url: postgres://shop.cluster-ro-abc.eu-west-1.rds.amazonaws.com:5432/shop
+    secret: "{vault://sm/arn:aws:secretsmanager:eu-west-1:123456789012:secret:ro-AbCdEf}"
+"""
+
+
+def test_a_service_by_secret_may_read_and_rotate_it(tmp_path):
+    """And nobody has to be allowed to read it to be told so."""
+    path = tmp_path / "sallyport.yaml"
+    path.write_text(SECRETS)
+    got = run("shop", "--iam", "--config", path, "--account", "123456789012")
+    assert got.returncode == 0, got.stderr
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:"
+    assert json.loads(got.stdout)["Statement"] == [
+        {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue",
+         "Resource": [arn + "prod/shop-??????", arn + "prod/master-??????", arn + "ro-AbCdEf"]},
+        {"Effect": "Allow",
+         "Action": ["secretsmanager:DescribeSecret", "secretsmanager:PutSecretValue",
+                    "secretsmanager:UpdateSecretVersionStage"],
+         "Resource": [arn + "prod/shop-??????", arn + "ro-AbCdEf"]}]
+    assert "kms:Decrypt" in got.stderr
+    path.write_text(SECRETS.replace("  rotation:", "  # rotation:").replace(
+        "region: eu-west-1", "assume_role_arn: arn:aws:iam::123456789012:role/secrets"))
+    got = run("shop", "--iam", "--config", path)
+    assert got.returncode == 0, got.stderr
+    [read] = json.loads(got.stdout)["Statement"]
+    assert read["Resource"][0] == "arn:aws:secretsmanager:REGION:ACCOUNT-ID:secret:prod/shop-??????"
+    assert "is for the role arn:aws:iam::123456789012:role/secrets." in got.stderr
+
+
+def test_a_service_by_password_alone_needs_no_policy(tmp_path):
+    path = tmp_path / "sallyport.yaml"
+    path.write_text(SECRETS.replace("vault://sm/prod%2Fshop}", "vault://env/HOME}").replace(
+        "  secret:", "  password:").replace("  rotation:", "  # rotation:").replace(
+        "    password: \"{vault://sm/arn", "    # \"{").replace("postgres://", "postgres://app@"))
+    got = run("shop", "--iam", "--config", path)
+    assert got.returncode == 1 and got.stdout == ""
+    assert "Error: the service has neither iam_auth nor a secret of AWS\n" in got.stderr
+
+
 def test_what_is_not_given_stands_in_capitals(config):
     got = run("shop", "--iam", "--config", config)
     assert ":eu-west-1:ACCOUNT-ID:dbuser:DB-RESOURCE-ID/" in got.stdout
