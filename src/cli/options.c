@@ -98,7 +98,7 @@ static void tell_property(const struct node_config *node, size_t i)
 
 void cli_tell_node(const struct cli_options *o, const struct node_config *node)
 {
-    if (o->verbose == 0)
+    if (o->verbose == 0 || o->told)
         return;
     if (node->conf_file.len > 0)
         fprintf(stderr, "[verbose] reading config file at %.*s\n", VIEW_ARG(node->conf_file));

@@ -49,6 +49,7 @@ struct cli_options {
     bool kong_compat;
     bool help;
     unsigned verbose; /* 1, 2 */
+    bool told;        /* warnings, and what --v tells, stand on the screen already */
     struct node_setting settings[2]; /* what of these is a property: prefix, kong_compat */
     size_t setting_count;
 };

@@ -262,7 +262,8 @@ bool cli_load_node_secrets(struct arena *arena, const struct cli_options *option
 
     err e = secrets == NULL ? fail(&fault_out_of_memory)
                             : cli_secrets_load_node(secrets, arena, &sources, out, &d);
-    diag_print(&d, STDERR_FILENO);
+    if (!options->told || d.errors > 0)
+        diag_print(&d, STDERR_FILENO);
     if (failed(e))
         fprintf(stderr, "Error: %s\n", e.fault->text);
     cli_secrets_free(secrets);

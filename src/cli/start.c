@@ -534,20 +534,23 @@ static int serve(const struct start_options *o)
 /* A mistake must not cost the process that runs.  What serves then serves in this process. */
 static int serve_anew(const struct start_options *o)
 {
+    struct start_options told = *o;
     struct node_config node;
     struct arena arena;
 
+    /* New migrations would make a node refuse the database, until they have run. */
     int code = check_prepare(&o->common, !o->run_migrations);
     if (code != 0)
         return code;
+    told.common.told = true;
     arena_init(&arena, 16 * 1024, 16 * 1024 * 1024);
-    if (!cli_load_prefix(&arena, &o->common, &node))
+    if (!cli_load_prefix(&arena, &told.common, &node))
         code = 1;
     else if (cli_running(&node) != 0)
         code = process_stop(&node);
     arena_clear(&arena);
     fflush(stdout);
-    return code != 0 ? code : serve(o);
+    return code != 0 ? code : serve(&told);
 }
 
 static bool take(struct start_options *o, int option)

@@ -145,6 +145,7 @@ def test_restart_serves_in_the_place_of_what_ran(gateway):
     assert first.poll() is None and served.is_ready()
 
     served.write_config(harness.config_for(served.bed, served.issuer))
+    served.node_file.write_text(text + "plugins = bundled\n")
     reaper = reap(served)
     output = served.folder / "restarted"
     with open(output, "wb") as out, open(served.stderr_file, "ab") as err:
@@ -155,6 +156,7 @@ def test_restart_serves_in_the_place_of_what_ran(gateway):
     assert first.returncode == 0
     wait_until(served.is_ready, 30, "the restarted node")
     assert output.read_text() == "sallyport stopped\n"
+    assert served.log_text().count("'plugins': is known from Kong") == 1
     assert served.get("/orders/2", served.mint("alice")).status == 200
     served.stop()
     # Kong's starts too when nothing runs.
