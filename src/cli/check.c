@@ -5,6 +5,7 @@
 
 #include "cli/check.h"
 #include "cli/check_files.h"
+#include "cli/check_secrets.h"
 #include "cli/check_token.h"
 #include "cli/cli.h"
 #include "cli/configuration.h"
@@ -67,6 +68,7 @@ struct check {
     bool leave_database; /* what it holds is not read */
     enum severity key_files; /* asked about a token, the answer says what the keys are good for */
     struct cli_secrets *secrets;
+    bool asks_aws; /* --secrets */
     struct snapshot *snapshot; /* of the last file that was valid */
     struct cli_configuration served;
     bool unread; /* what is served could not be had; why is said already */
@@ -107,6 +109,8 @@ static void check_yaml(struct check *c, const char *path, enum severity bundle)
     if (s != NULL) {
         check_bundle(c, path, &s->entities, bundle);
         check_key_files(&c->d, view_str(path), &s->entities, c->key_files);
+        if (c->asks_aws)
+            check_rotated_secrets(&c->d, view_str(path), &s->entities, c->secrets);
     }
     snapshot_release(c->snapshot);
     c->snapshot = s;
@@ -184,6 +188,7 @@ static int conclude(const struct check *c, const char *what, const struct option
 static int check(const struct options *o, int count, char **files)
 {
     struct check c = {.secrets = cli_secrets_new(o->secrets),
+                      .asks_aws = o->secrets,
                       .served = {.fd = -1},
                       .before_start = o->prepare,
                       .leave_database = o->leave_database,

@@ -629,6 +629,37 @@ def test_check_reads_secrets_when_asked(served_by_secret, aws):
     assert done.returncode == 1 and "has no member 'password'" in done.stderr
 
 
+def test_check_looks_at_what_a_rotation_needs(served_by_secret, aws, bed):
+    rotation = {"every": 30 * 86400, "strategy": "alternating-users",
+                "master": "{vault://sm/prod%2Fmaster}"}
+    whole = {**document("first-Passw0rd"), "host": "127.0.0.1", "port": bed.port}
+    one = served_by_secret(run=False, rotation=rotation)
+    rows = [
+        (whole, {**whole, "username": "master"}, []),
+        (whole, None, ["master {vault://sm/prod%2Fmaster} cannot be rotated with:"]),
+        ({**whole, "engine": "mysql"}, whole, [
+            "secret {vault://sm/prod%2Fshop} cannot be rotated with: the secret's engine is not"
+            " postgres, or is missing"]),
+        (document("first-Passw0rd"), whole, ["the secret's host, port, username"]),
+        ({**whole, "host": "db.example.com"}, whole, [
+            "secret {vault://sm/prod%2Fshop} cannot be rotated with: it is for another host or"
+            " port than the service"]),
+        (whole, {**whole, "port": 1}, ["master {vault://sm/prod%2Fmaster} cannot be rotated"]),
+    ]
+    for secret, master, said in rows:
+        aws.put("prod/shop", secret)
+        if master:
+            aws.put("prod/master", master)
+        else:
+            aws.secrets = {k: s for k, s in aws.secrets.items() if s.name != "prod/master"}
+        done = one.run("check", "--secrets", "-c", one.node_file)
+        assert done.returncode == (1 if said else 0), done.stderr
+        for text in said:
+            assert text in done.stderr
+        assert "first-Passw0rd" not in done.stderr + done.stdout
+        assert one.run("check", "-c", one.node_file).returncode == 0
+
+
 def test_no_secret_is_ever_written_down(served_by_secret, aws, sts, bed):
     """Everything that occurred: passwords old and new, keys, session tokens, bearer tokens."""
     passwords = [f"Passw0rd-number-{n}-of-the-test" for n in range(4)]
