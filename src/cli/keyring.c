@@ -47,8 +47,6 @@ enum {
 
 struct errand {
     struct arena arena;
-    struct arena words; /* of diagnostics */
-    struct diagnostics d;
     struct node_config node;
     struct config_host host;
     struct store *store;
@@ -190,7 +188,7 @@ static int rotate(struct errand *x)
         fprintf(stderr, "Error: %s\n", keyring_off.text);
         return 1;
     }
-    err e = document_rotate(x->store, &x->arena, &x->host, &done, &x->d, &why);
+    err e = document_rotate(x->store, &x->arena, &x->host, &done, &why);
     if (failed(e))
         return cli_store_complain(e, &why);
     if (done == 0)
@@ -208,8 +206,6 @@ static int run_errand(int (*act)(struct errand *x), const struct cli_options *op
     int code = 1;
 
     arena_init(&x.arena, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
-    arena_init(&x.words, ARENA_BLOCK_BYTES, ARENA_MAX_BYTES);
-    x.d.arena = &x.words;
     cli_set_log_level(options); /* what fails is said by the command */
     if (cli_load_node_secrets(&x.arena, options, &x.node)) {
         x.host = config_host_offline;
@@ -219,8 +215,6 @@ static int run_errand(int (*act)(struct errand *x), const struct cli_options *op
             code = act(&x);
         store_close(x.store);
     }
-    diag_print(&x.d, STDERR_FILENO);
-    arena_clear(&x.words);
     arena_clear(&x.arena);
     return code;
 }

@@ -151,6 +151,6 @@ err document_import(struct store *s, struct arena *arena, struct store_document 
 /* Seals anew, by the current key of the keyring of host's node, what another one sealed: all in one
  * transaction, of which nodes are told.  *done counts secrets; with none nothing is written. */
 err document_rotate(struct store *s, struct arena *arena, const struct config_host *host,
-                    size_t *done, struct diagnostics *d, struct store_why *why) MUST_USE;
+                    size_t *done, struct store_why *why) MUST_USE;
 
 #endif
