@@ -50,6 +50,7 @@ class Load:
     p99_ms: float | None
     requests: float
     client_cpu_s: float
+    max_ms: float | None = None
 
 
 def _run(command, environment=None):
@@ -104,6 +105,7 @@ def wrk(url, clients, seconds, script, token=None):
         p99_ms=_milliseconds(percentile["99"]),
         requests=float(re.search(r"(\d+) requests in", text)[1]),
         client_cpu_s=cpu,
+        max_ms=_milliseconds(re.search(r"^\s+Latency\s+\S+\s+\S+\s+(\S+)", text, re.M)[1]),
     )
 
 

@@ -27,6 +27,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import measure  # noqa: E402
+import routes  # noqa: E402
 import sessions  # noqa: E402
 import subjects  # noqa: E402
 
@@ -335,6 +336,8 @@ def show(results):
                 f"{cost['openssl_us']:.1f}; repeated {cost['repeated_us']:.2f} us")
     say()
     sessions.show(results["sessions"], results["options"]["pool"], say)
+    say()
+    routes.show(results["routes"], say)
     if results.get("profile"):
         say()
         say("where sallyport's time goes, in percent of its own:")
@@ -392,6 +395,7 @@ def run(options):
             "memory": sizes,
             "operations": small_benches(bed),
             "sessions": sessions.compare(bed, sessions.parse_options([])),
+            "routes": routes.compare(bed, routes.parse_options([])),
             "profile": profile(bed, options) if options.profile else None,
         }
 
