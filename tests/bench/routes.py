@@ -273,7 +273,9 @@ def show(results, say=print):
         f"{ready['first_ms']:.0f} ms of CPU at first, {ready['again_ms']:.0f} ms again, "
         f"{ready['changed_ms']:.0f} ms with {len(CHANGED)} statements changed")
     say(f"  of which YAML {ready['yaml_ms']:.0f} ms, checks "
-        f"{ready['entities_ms'] - ready['yaml_ms']:.0f} ms; {ready['snapshot_bytes'] / 2**20:.1f} MiB, given back in {ready['release_ms']:.1f} ms;"
+        f"{ready['entities_ms'] - ready['yaml_ms']:.0f} ms; "
+        f""
+        f"{ready['snapshot_bytes'] / 2**20:.1f} MiB, given back in {ready['release_ms']:.1f} ms;"
         f" the node has {results['memory_kib'] / 1024:.0f} MiB")
     for one in results["rows"]:
         took = f"  served after {one['took_ms']:5.0f} ms" if one["took_ms"] else ""

@@ -107,7 +107,8 @@ class Victim:
     def run_to(self, limit, *arguments, program=None):
         """Until it has sent so many bytes; it waits for an answer, or has just ended."""
         running = self.start(*arguments, limit=limit, program=program)
-        wait_until(lambda: self.stop.reached.is_set() or running.poll() is not None, 60, "its point")
+        wait_until(lambda: self.stop.reached.is_set() or running.poll() is not None, 60,
+                   "its point")
         return running
 
     def kill(self, running):
