@@ -26,22 +26,23 @@ ROOMS = {
     "limit": (4, "base model"),
     "policy": (4, "base model"),
     "sql_pg": (4, "base model"),
+    "plugins": (5, "base model limit"),
     "audit": (5, "base crypto json model"),
     "database": (6, "base model net pg aws crypto"),
     "store": (6, "base model crypto json aws config"),
     "gateway": (
         7,
-        "base model crypto json http pg net aws identity config limit policy sql_pg audit "
+        "base model crypto json http pg net aws identity config limit policy sql_pg plugins audit "
         "database store",
     ),
     "admin": (
         8,
-        "base model crypto json http pg net aws identity config limit policy sql_pg audit "
+        "base model crypto json http pg net aws identity config limit policy sql_pg plugins audit "
         "database store gateway",
     ),
     "cli": (
         9,
-        "base model crypto json http pg net aws identity config limit policy sql_pg audit "
+        "base model crypto json http pg net aws identity config limit policy sql_pg plugins audit "
         "database store gateway admin",
     ),
 }
@@ -59,7 +60,7 @@ LIBRARIES = {
 }
 
 # Codecs and policy: no input, output, clock or log (docs/ARCHITECTURE.md).
-PURE = ("json", "http", "pg", "policy", "sql_pg")
+PURE = ("json", "http", "pg", "plugins", "policy", "sql_pg")
 IMPURE_HEADERS = r"(unistd|fcntl|sys/.*|poll|pthread|uv|curl/.*|stdio)\.h|base/fetch\.h"
 LOGS = re.compile(r"\blog_(debug|info|notice|warn|error)\s*\(")
 

@@ -216,6 +216,7 @@ bool audit_denial(struct audit_writer *w, const struct audit_denial *e)
     add_integer(b, "status", e->http_status);
     add_text(b, "reason", e->reason);
     add_text(b, "detail", view_upto(e->detail, AUDIT_PATH_MAX));
+    add_text(b, "plugin", e->plugin);
     return end(w);
 }
 

@@ -145,6 +145,7 @@ struct audit_denial {
     struct view target;    /* fragment; empty when no route matched */
     struct view reason;
     struct view detail;
+    struct view plugin;    /* that refused; absent: none did */
     int http_status;
 };
 

@@ -85,6 +85,8 @@ const struct audit_field audit_fields[] = {
     {"reason", AUDIT_TEXT, OUTCOME | AUTH | DENIAL | FAILED_LOGIN | STOP,
      "Why it failed or ended, as a stable word; absent when all went well."},
     {"detail", AUDIT_TEXT, AUTH | DENIAL | FAILED_LOGIN | CONFIG, "The same as a sentence."},
+    {"plugin", AUDIT_TEXT, DENIAL,
+     "The plugin that refused the call: its name, and its `instance_name` where it has one."},
     {"unverified_issuer", AUDIT_TEXT, AUTH, "What the refused token claims; proved by nothing."},
     {"unverified_key_id", AUDIT_TEXT, AUTH, "The same of its key."},
     {"signed_host", AUDIT_TEXT, LOGINS, "The host name that the IAM token was signed for."},

@@ -347,6 +347,7 @@ static void tell_outcome(const struct json_value *r)
     print_pair(", rows ", r, "rows");
     print_pair(", SQLSTATE ", r, "sqlstate");
     print_pair(", ", r, "reason");
+    print_pair(", by the plugin ", r, "plugin");
     print_pair(", backend ", r, "backend_pid");
     if (get(r, "backend_pid").data != NULL)
         print_pair(" at ", r, "endpoint");

@@ -100,7 +100,7 @@ static void set_defaults(struct decoder *d, const struct record *r, void *out)
         if (f->fallback != NULL &&
             !value_parse(&plain, f, view_str(f->fallback), slot_of(out, f->offset), why))
             no_memory(d);
-        if (f->type == FIELD_RECORD && f->present_offset == NO_OFFSET)
+        if (f->record != NULL && f->type == FIELD_RECORD && f->present_offset == NO_OFFSET)
             set_defaults(d, f->record, slot_of(out, f->offset));
     }
 }
@@ -147,7 +147,7 @@ static void bear_name(struct decoder *d, const struct record *r, const struct fi
     d->names = name;
 }
 
-static void refer(struct decoder *d, const char *kind, struct view name, void *owner,
+void decode_refer(struct decoder *d, const char *kind, bool or_id, struct view name, void *owner,
                   const struct yaml_node *node)
 {
     struct reference *ref = ARENA_NEW(d->scratch, struct reference);
@@ -155,8 +155,14 @@ static void refer(struct decoder *d, const char *kind, struct view name, void *o
         no_memory(d);
         return;
     }
-    *ref = (struct reference){kind, name, owner, node, d->references};
+    *ref = (struct reference){kind, or_id, name, owner, node, d->references};
     d->references = ref;
+}
+
+static void refer(struct decoder *d, const char *kind, struct view name, void *owner,
+                  const struct yaml_node *node)
+{
+    decode_refer(d, kind, strcmp(kind, "consumer") == 0, name, owner, node);
 }
 
 static bool is_taken(const struct decoder *d, const char *kind, const char *field,
@@ -167,12 +173,12 @@ static bool is_taken(const struct decoder *d, const char *kind, const char *fiel
     return key.data != NULL && map_get(&d->unique, key) != NULL;
 }
 
-/* Consumers are called by their username or, as many have none, by their id. */
-static bool name_is_borne(const struct decoder *d, const char *kind, struct view name)
+static bool name_is_borne(const struct decoder *d, const struct reference *ref)
 {
-    if (strcmp(kind, "consumer") != 0)
-        return is_taken(d, kind, "name", name);
-    return is_taken(d, kind, "username", name) || is_taken(d, kind, "id", name);
+    const char *field = strcmp(ref->kind, "consumer") == 0 ? "username" : "name";
+
+    return is_taken(d, ref->kind, field, ref->name) ||
+           (ref->or_id && is_taken(d, ref->kind, "id", ref->name));
 }
 
 static struct view nearest_name(const struct decoder *d, const char *kind, struct view name)
@@ -205,7 +211,7 @@ void decode_check_references(struct decoder *d)
 {
     reverse_references(d);
     for (const struct reference *ref = d->references; ref != NULL; ref = ref->next) {
-        if (name_is_borne(d, ref->kind, ref->name))
+        if (name_is_borne(d, ref))
             continue;
         struct view near = nearest_name(d, ref->kind, ref->name);
         if (near.data != NULL)

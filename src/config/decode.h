@@ -23,6 +23,7 @@ struct borne_name {
 /* A name that a field refers to. */
 struct reference {
     const char *kind;
+    bool or_id; /* the name may be an id: consumers, of which many have no name, and plugins' */
     struct view name;
     void *owner; /* the record that refers */
     const struct yaml_node *node;
@@ -65,6 +66,10 @@ struct view decode_join(struct arena *arena, const struct view *parts, size_t co
 
 /* "unknown service 'x'; did you mean 'y'?" for each reference to a name that no entity bears. */
 void decode_check_references(struct decoder *d);
+
+/* The owner refers to an entity of that name; whether there is one is looked at in the end. */
+void decode_refer(struct decoder *d, const char *kind, bool or_id, struct view name, void *owner,
+                  const struct yaml_node *node);
 
 /* The field by its type, for a `take` that does more. */
 void decode_value(struct decoder *d, const struct field *f, void *record,

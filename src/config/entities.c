@@ -245,6 +245,8 @@ static struct entities link_entities(struct decoder *d, struct yaml_file *file)
     decode_check_references(d);
     link_routes(d, file);
     link_consumers(d, file);
+    size_t plugin_count;
+    const struct plugin *plugins = link_plugins(d, file, &plugin_count);
     if (file->role_count > 0)
         qsort(file->roles, file->role_count, sizeof *file->roles, by_priority);
     return (struct entities){
@@ -256,6 +258,8 @@ static struct entities link_entities(struct decoder *d, struct yaml_file *file)
         .service_count = file->service_count,
         .roles = file->roles,
         .role_count = file->role_count,
+        .plugins = plugins,
+        .plugin_count = plugin_count,
         .vaults = d->vaults,
         .vault_count = d->vault_count,
     };

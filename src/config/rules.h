@@ -30,6 +30,16 @@ field_check check_vault_prefix;
 field_check check_session_tag_key;
 field_check check_session_tag_value; /* a template */
 
+field_check check_cidr;
+field_check check_header_name;
+field_check check_rate_policy;
+
+/* Into plugin.kind. */
+void take_plugin_name(struct decoder *d, const struct field *f, void *record,
+                      const struct yaml_node *value);
+void take_plugin_reference(struct decoder *d, const struct field *f, void *record,
+                           const struct yaml_node *value);
+
 void take_url(struct decoder *d, const struct field *f, void *record,
               const struct yaml_node *value);
 
@@ -62,6 +72,20 @@ void finish_statement(struct decoder *d, void *record, const struct yaml_node *m
 void finish_route(struct decoder *d, void *record, const struct yaml_node *mapping);
 void finish_allow(struct decoder *d, void *record, const struct yaml_node *mapping);
 void finish_role(struct decoder *d, void *record, const struct yaml_node *mapping);
+
+void finish_plugin(struct decoder *d, void *record, const struct yaml_node *mapping);
+void finish_ip_restriction(struct decoder *d, void *record, const struct yaml_node *mapping);
+void finish_request_size_limiting(struct decoder *d, void *record,
+                                  const struct yaml_node *mapping);
+void finish_rate_limiting(struct decoder *d, void *record, const struct yaml_node *mapping);
+void finish_request_termination(struct decoder *d, void *record, const struct yaml_node *mapping);
+
+/* All plugins of the file, wherever they stand, with whom they are for; *count of them. */
+const struct plugin *link_plugins(struct decoder *d, const struct yaml_file *file, size_t *count);
+/* A plugin's id when the file gives none: from its name and whom it is for, each absent or what the
+ * store calls it (a consumer without a username: its id). */
+struct view rules_derive_plugin_id(struct arena *arena, struct view name, struct view service,
+                                   struct view route, struct view consumer);
 
 /* Fills in the region that tokens are signed for. */
 void rules_find_region(struct decoder *d, struct endpoint *e, const struct yaml_node *mapping);

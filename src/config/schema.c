@@ -1,5 +1,7 @@
 #include "config/schema.h"
 
+#include <stdio.h>
+
 const struct field *schema_field(const struct record *r, struct view name)
 {
     for (size_t i = 0; i < r->field_count; i++) {
@@ -140,6 +142,18 @@ static void add_section(struct buf *out, const char *path, const struct record *
     }
 }
 
+/* What `config` holds depends on the plugin. */
+static void add_plugin_configs(struct buf *out, const char *path)
+{
+    char name[128];
+
+    for (size_t i = 0; i < PLUGIN_KINDS; i++) {
+        snprintf(name, sizeof name, "%s.config of %s", path,
+                 plugin_kind_name((enum plugin_kind)i));
+        add_section(out, name, schema_plugin_configs[i]);
+    }
+}
+
 enum { SECTION_DEPTH = 6, SECTION_PATH_BYTES = 128 };
 
 /* The record's section and, after it, one for each record inside; the schema nests 5 deep. */
@@ -149,12 +163,16 @@ static void add_sections(struct buf *out, const char *path, const struct record 
     struct buf name;
 
     add_section(out, path, r);
+    if (r == &schema_plugin)
+        add_plugin_configs(out, path);
     if (depth == SECTION_DEPTH)
         return;
     for (size_t i = 0; i < r->field_count; i++) {
         const struct field *f = &r->fields[i];
-        /* The top level's routes are those of the services, read's sections the service's. */
+        /* The top level's routes are those of the services, its plugins everybody's; read's
+         * sections are the service's. */
         if (!has_section(f) || (depth == 0 && f->record == &schema_route) ||
+            (depth > 0 && f->record == &schema_plugin) ||
             (depth > 1 && (strcmp(f->name, "iam_auth") == 0 || strcmp(f->name, "rotation") == 0)))
             continue;
         buf_init(&name, sizeof inner - 1);

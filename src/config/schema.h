@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/view.h"
 #include "model/entities.h"
+#include "model/plugins.h"
 
 enum field_type {
     FIELD_STRING,    /* struct view */
@@ -110,6 +111,8 @@ extern const struct record schema_consumer;
 extern const struct record schema_service;
 extern const struct record schema_route;
 extern const struct record schema_role;
+extern const struct record schema_plugin;
+extern const struct record *const schema_plugin_configs[PLUGIN_KINDS]; /* of plugin.config */
 extern const struct record schema_vault;
 extern const struct record schema_vault_config;
 extern const struct record schema_node;    /* sallyport.conf */
@@ -127,6 +130,8 @@ struct yaml_file {
     size_t route_count;
     struct vault *vaults;
     size_t vault_count;
+    struct plugin *plugins; /* that stand in no other entity */
+    size_t plugin_count;
     struct role *roles;
     size_t role_count;
 };

@@ -2,27 +2,7 @@
 #include "base/attr.h"
 #include "config/rules.h"
 #include "config/schema.h"
-
-#define AT(type, member)                                                                           \
-    .offset = offsetof(struct type, member), .present_offset = NO_OFFSET,                          \
-    .inherit_offset = NO_OFFSET, .since = "0.1.0"
-#define AT_PRESENT(type, member, present)                                                          \
-    .offset = offsetof(struct type, member), .present_offset = offsetof(struct type, present),     \
-    .inherit_offset = NO_OFFSET, .since = "0.1.0"
-#define COUNTED(type, member, count)                                                               \
-    AT(type, member), .count_offset = offsetof(struct type, count)
-
-#define META_FIELDS(owner)                                                                         \
-    {.name = "id", .type = FIELD_STRING, AT(owner, meta.id), .flags = FIELD_UNIQUE,                \
-     .check = check_uuid, .doc = "The entity's UUID; derived from its kind and name by default."}, \
-        {.name = "tags", .type = FIELD_STRINGS, AT(owner, meta.tags), .check = check_no_control,   \
-         .doc = "Words to group entities by; without effect on what is served."},                  \
-        {.name = "created_at", .type = FIELD_INTEGER, AT(owner, meta.created_at),                  \
-         .unit = UNIT_EPOCH, .doc = "When the entity was made."},                                  \
-        {.name = "updated_at", .type = FIELD_INTEGER, AT(owner, meta.updated_at),                  \
-         .unit = UNIT_EPOCH, .doc = "When the entity was last changed."}
-
-#define RECORD_FIELDS(array) .fields = (array), .field_count = COUNT_OF(array)
+#include "config/schema_fields.h"
 
 /* --- issuer --- */
 
@@ -95,12 +75,14 @@ static const struct field consumer_fields[] = {
     {.name = "custom_id", .type = FIELD_STRING, AT(consumer, custom_id),
      .check = check_consumer_name, .flags = FIELD_UNIQUE,
      .doc = "What another system calls it, as an identity provider."},
+    {.name = "plugins", .type = FIELD_LIST, COUNTED(consumer, plugins, plugin_count),
+     .record = &schema_plugin, .doc = "Plugins for this consumer alone."},
     META_FIELDS(consumer),
 };
 
 static const char *const kong_consumer[] = {
     "acls", "basicauth_credentials", "groups", "hmacauth_credentials", "jwt_secrets",
-    "keyauth_credentials", "mtls_auth_credentials", "oauth2_credentials", "plugins", NULL};
+    "keyauth_credentials", "mtls_auth_credentials", "oauth2_credentials", NULL};
 
 const struct record schema_consumer = {
     .kind = "consumer", .size = sizeof(struct consumer),
@@ -174,13 +156,15 @@ static const struct field route_fields[] = {
      .doc = "How many calls of this route one caller may make; 0: no limit."},
     {.name = "rate_burst", .type = FIELD_INTEGER, AT(route, rate_burst), .fallback = "0",
      .max = 1000000, .doc = "How many of them at once; 0: as many as rate_limit."},
+    {.name = "plugins", .type = FIELD_LIST, COUNTED(route, plugins, plugin_count),
+     .record = &schema_plugin, .doc = "Plugins for this route alone."},
     META_FIELDS(route),
 };
 
 static const char *const kong_route[] = {
     "hosts", "headers", "protocols", "snis", "sources", "destinations",
     "https_redirect_status_code", "regex_priority", "strip_path", "preserve_host", "path_handling",
-    "request_buffering", "response_buffering", "expression", "priority", "plugins", NULL};
+    "request_buffering", "response_buffering", "expression", "priority", NULL};
 
 const struct record schema_route = {
     .kind = "route", .size = sizeof(struct route), .line_offset = offsetof(struct route, meta.line),
@@ -382,13 +366,14 @@ static const struct field service_fields[] = {
      .doc = "How connections to the database are kept and shared."},
     {.name = "routes", .type = FIELD_LIST, COUNTED(service, routes, route_count),
      .record = &schema_route, .doc = "What is served from this database."},
+    {.name = "plugins", .type = FIELD_LIST, COUNTED(service, plugins, plugin_count),
+     .record = &schema_plugin, .doc = "Plugins for this service alone."},
     META_FIELDS(service),
 };
 
 static const char *const kong_service[] = {
     "protocol", "retries", "path", "connect_timeout", "write_timeout", "read_timeout",
-    "client_certificate", "tls_verify", "tls_verify_depth", "ca_certificates", "enabled", "plugins",
-    NULL};
+    "client_certificate", "tls_verify", "tls_verify_depth", "ca_certificates", "enabled", NULL};
 
 const struct record schema_service = {
     .kind = "service", .size = sizeof(struct service),
@@ -536,6 +521,8 @@ static const struct field file_fields[] = {
      .record = &schema_service, .doc = "The databases, with their routes."},
     {.name = "routes", .type = FIELD_LIST, COUNTED(yaml_file, routes, route_count),
      .record = &schema_route, .doc = "Routes that name their service instead of standing in it."},
+    {.name = "plugins", .type = FIELD_LIST, COUNTED(yaml_file, plugins, plugin_count),
+     .record = &schema_plugin, .doc = "Plugins for all calls, or for those whom they name."},
     {.name = "roles", .type = FIELD_LIST, COUNTED(yaml_file, roles, role_count),
      .record = &schema_role, .doc = "What callers may become."},
 };
@@ -544,7 +531,7 @@ static const char *const kong_file[] = {
     "_info", "_transform", "_workspace", "_konnect", "_plugin_configs", "acls",
     "basicauth_credentials", "ca_certificates", "certificates", "consumer_groups",
     "filter_chains", "hmacauth_credentials", "jwt_secrets", "key_sets", "keyauth_credentials",
-    "keys", "licenses", "oauth2_credentials", "partials", "plugins", "snis", "targets", "upstreams",
+    "keys", "licenses", "oauth2_credentials", "partials", "snis", "targets", "upstreams",
     NULL};
 
 const struct record schema_file = {

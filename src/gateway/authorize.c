@@ -237,6 +237,7 @@ static err decide(struct arena *arena, const struct snapshot *s, struct known_ca
     };
     if (out->fragment.data == NULL || out->claims.data == NULL)
         return fail(&fault_out_of_memory);
+    TRY(snapshot_find_plugins(arena, s, r, caller->principal.consumer, &out->plugins));
     return name_session(arena, s, &caller->principal, r, out);
 }
 

@@ -36,6 +36,7 @@ struct cached_decision {
     struct view reason;
     struct view fragment;    /* of the audit */
     struct view claims;      /* JSON, for request.jwt.claims */
+    const struct plugin_chain *plugins; /* NULL: none */
     /* The route's logins are by a session of the caller's own: this one. */
     bool per_caller;
     struct db_session_identity session;

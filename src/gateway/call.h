@@ -12,8 +12,9 @@
 #include "gateway/problem.h"
 #include "gateway/worker.h"
 #include "json/json.h"
+#include "plugins/decide.h"
 
-enum { REQUEST_ID_BYTES = 24, ANSWER_HEADERS_MAX = 6 };
+enum { REQUEST_ID_BYTES = 24, ANSWER_HEADERS_MAX = 6 + PLUGIN_HEADERS_MAX };
 
 struct call_request {
     struct view method;
@@ -28,6 +29,12 @@ struct call_request {
     struct view content_type;
     struct header_source headers;
     struct view source; /* the audit's fragment of the client's connection */
+    const struct address *peer;
+    bool (*has_parameter)(void *ctx, struct view name); /* in the query; ctx is headers' */
+    bool has_length; /* Content-Length */
+    bool chunked;
+    bool expects; /* Expect: 100-continue */
+    uint64_t content_length;
 };
 
 struct answer {
@@ -53,6 +60,8 @@ struct call {
     struct known_caller *caller;
     const struct compiled_route *route;
     const struct cached_decision *decision;
+    const struct plugin *refusing; /* NULL: none did */
+    const struct plugin *sizing; /* bounds the body; NULL: sallyport.conf alone does */
     struct router_match match;
     struct json_names names;
     struct answer answer;

@@ -528,7 +528,8 @@ static bool open_gateway(struct control *c)
     g->node = c->node;
     g->metrics = metrics_new(c->worker_count + 1);
     g->limiter = limiter_new(LIMITER_BUCKETS);
-    if (g->metrics == NULL || g->limiter == NULL)
+    g->windows = window_limiter_new(LIMITER_BUCKETS);
+    if (g->metrics == NULL || g->limiter == NULL || g->windows == NULL)
         return false;
     g->client_connections = metrics_series(g->metrics, METRIC_CLIENT_CONNECTIONS, NULL, 0);
     c->token_mints = metrics_series(g->metrics, METRIC_TOKEN_MINTS, NULL, 0);
@@ -676,8 +677,7 @@ int control_run(struct control *c)
     tick_keys(c);
     while (c->workers_stopped < c->worker_count)
         uv_run(&c->loop, UV_RUN_DEFAULT);
-    const struct audit_stop event = {.reason = view_str(c->stop_reason)};
-    audit_stop(c->audit, &event);
+    audit_stop(c->audit, &(struct audit_stop){.reason = view_str(c->stop_reason)});
     close_handles(c);
     key_refresher_free(c->refresher);
     snapshot_release(c->snapshot);
@@ -686,6 +686,7 @@ int control_run(struct control *c)
     audit_log_close(c->gateway.audit);
     aws_identity_free(c);
     limiter_free(c->gateway.limiter);
+    window_limiter_free(c->gateway.windows);
     metrics_free(c->gateway.metrics);
     uv_barrier_destroy(&c->gateway.stopped);
     close_signals(c);

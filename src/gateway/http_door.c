@@ -1,5 +1,6 @@
 #include "gateway/http_door.h"
 
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include "crypto/tls.h"
 #include "gateway/pipeline.h"
 #include "http/http.h"
+#include "http/uri.h"
 #include "net/stream.h"
 
 enum {
@@ -65,6 +67,7 @@ struct http_client {
     bool linger; /* part of the request was not read */
     bool outcome_pending;
     int64_t deadline_ns; /* 0: none */
+    struct address peer;
     char source[SOURCE_BYTES];
     size_t source_len;
 };
@@ -225,6 +228,30 @@ static void collect_headers(struct http_client *c, struct call_request *out)
     }
 }
 
+static bool has_parameter(void *ctx, struct view name)
+{
+    struct view rest = ((struct http_client *)ctx)->request.query, raw_name, raw_value;
+
+    while (uri_query_next(&rest, &raw_name, &raw_value)) {
+        if (view_eq(raw_name, name))
+            return true;
+    }
+    return false;
+}
+
+static void find_peer(struct http_client *c)
+{
+    struct sockaddr_in6 from;
+    struct sockaddr_in v4;
+
+    stream_peer_address(&c->stream, &from);
+    memcpy(&v4, &from, sizeof v4);
+    if (from.sin6_family == AF_INET)
+        c->peer = address_of(4, &v4.sin_addr);
+    else
+        c->peer = address_of(from.sin6_family == AF_INET6 ? 6 : 0, &from.sin6_addr);
+}
+
 static void describe_source(struct http_client *c)
 {
     char address[STREAM_ADDRESS_BYTES];
@@ -257,6 +284,12 @@ static bool begin_call(struct http_client *c)
         .query = c->request.query,
         .headers = {get_header, c},
         .source = view_of(c->source, c->source_len),
+        .peer = &c->peer,
+        .has_parameter = has_parameter,
+        .has_length = !c->request.chunked && http_header_count(&c->request, "Content-Length") > 0,
+        .chunked = c->request.chunked,
+        .expects = c->request.expect_continue,
+        .content_length = c->request.content_length,
     };
 
     collect_headers(c, &request);
@@ -275,8 +308,7 @@ static bool begin_call(struct http_client *c)
         send_answer(c, c->call);
         return false;
     }
-    err e = http_body_init(&c->decoder, &c->request,
-                           (uint64_t)w->gateway->node->client_max_body_size);
+    err e = http_body_init(&c->decoder, &c->request, pipeline_max_body(c->call));
     if (failed(e)) {
         refuse(c, e);
         return false;
@@ -427,6 +459,7 @@ static void on_ready(struct stream *s)
     struct http_client *c = client_of(s);
 
     describe_source(c);
+    find_peer(c);
     c->state = CLIENT_HEAD;
     set_deadline(c, c->worker->gateway->node->client_header_timeout_ms);
     stream_want_read(s, true);

@@ -6,6 +6,7 @@
 #include "gateway/authorize.h"
 #include "gateway/problem.h"
 #include "gateway/result.h"
+#include "http/http.h"
 
 enum {
     APPLICATION_NAME_BYTES = 63, /* NAMEDATALEN - 1; the server would cut it */
@@ -56,6 +57,19 @@ static void count_decision(struct call *call, bool allowed, struct view reason)
                allowed ? g->allowed : metric_set_word(g->decisions, reason), 1);
 }
 
+/* "rate-limiting", "rate-limiting gold"; absent when no plugin refused. */
+static struct view plugin_label(struct call *call)
+{
+    const struct plugin *p = call->refusing;
+
+    if (p == NULL)
+        return (struct view){NULL, 0};
+    struct view name = view_str(plugin_kind_name(p->kind));
+    if (p->instance_name.data == NULL)
+        return name;
+    return arena_printf(&call->arena, "%.*s %.*s", VIEW_ARG(name), VIEW_ARG(p->instance_name));
+}
+
 /* A refusal to an identified caller: audited, then answered. */
 static bool deny(struct call *call, err why, struct view detail, const struct problem *problem)
 {
@@ -74,6 +88,7 @@ static bool deny(struct call *call, err why, struct view detail, const struct pr
         .target = as != NULL ? as->target : VIEW(""),
         .reason = view_str(why.fault->name),
         .detail = detail,
+        .plugin = plugin_label(call),
         .http_status = problem->status,
     };
 
@@ -95,14 +110,6 @@ static bool deny_fault(struct call *call, err why)
     if (p.status == 503 || p.status == 429)
         p.retry_after_s = p.retry_after_s > 0 ? p.retry_after_s : RETRY_AFTER_S;
     return deny(call, why, view_str(why.fault->text), &p);
-}
-
-void pipeline_refuse(struct call *call, err why)
-{
-    if (call->caller != NULL)
-        (void)deny_fault(call, why);
-    else
-        (void)answer_unheard(call, why);
 }
 
 /* ---- Identify ---- */
@@ -158,6 +165,113 @@ static bool identify(struct call *call)
         return refuse_identity(call, e, &check);
     e = authorize_caller(call->snapshot, call->caller);
     return failed(e) ? deny_fault(call, e) : true;
+}
+
+/* ---- Plugins ---- */
+
+static void answer_itself(struct call *call, const struct plugin_verdict *v)
+{
+    struct answer *a = &call->answer;
+
+    a->status = v->status;
+    a->content_type = v->content_type;
+    buf_reset(&a->body);
+    buf_add_view(&a->body, v->body);
+}
+
+static bool deny_by_plugin(struct call *call, const struct plugin_verdict *v)
+{
+    const struct problem p = {
+        .status = v->status,
+        .reason = view_str(v->fault->name),
+        .detail = v->message,
+        .request_id = view_str(call->request_id),
+        .retry_after_s = v->retry_after_s,
+    };
+
+    call->refusing = v->refusing;
+    (void)deny(call, fail(v->fault),
+               v->message.data != NULL ? v->message : view_str(v->fault->text), &p);
+    /* Unless the audit could not take it. */
+    if (v->body.data != NULL && call->outcome_pending)
+        answer_itself(call, v);
+    return false;
+}
+
+static bool get_header(void *arg, struct view name, struct view *value)
+{
+    const struct call_request *r = arg;
+    bool twice;
+
+    return r->headers.get(r->headers.ctx, name, value, &twice);
+}
+
+static bool has_parameter(void *arg, struct view name)
+{
+    const struct call_request *r = arg;
+
+    return r->has_parameter(r->headers.ctx, name);
+}
+
+static bool ask_plugins(struct call *call)
+{
+    const struct plugin_chain *chain = call->decision->plugins;
+    struct plugin_verdict v;
+
+    if (chain == NULL)
+        return true;
+    const struct plugin_request request = {
+        .peer = call->request.peer,
+        .principal = &call->caller->principal,
+        .service = call->route->route->service,
+        .method = call->request.method,
+        .path = call->request.path,
+        .has_length = call->request.has_length,
+        .chunked = call->request.chunked,
+        .expects = call->request.expects,
+        .content_length = call->request.content_length,
+        .now_s = time_wall_us() / 1000000,
+        .windows = call->worker->gateway->windows,
+        .header = get_header,
+        .parameter = has_parameter,
+        .arg = &call->request,
+    };
+    plugins_decide(&call->arena, chain, &request, &v);
+    for (size_t i = 0; i < v.header_count; i++)
+        answer_add_header(&call->answer, v.headers[i].name, v.headers[i].value);
+    call->sizing = v.sizing;
+    return v.refusing == NULL || deny_by_plugin(call, &v);
+}
+
+uint64_t pipeline_max_body(const struct call *call)
+{
+    uint64_t max = (uint64_t)call->worker->gateway->node->client_max_body_size;
+    uint64_t plugins = call->sizing != NULL
+                           ? (uint64_t)call->sizing->config.request_size_limiting.max_bytes
+                           : max;
+
+    return plugins < max ? plugins : max;
+}
+
+/* Whether it is the plugin's bound that the body went beyond. */
+static bool beyond_plugin(const struct call *call, err why)
+{
+    return is_fault(why, &http_body_too_large) && call->sizing != NULL &&
+           pipeline_max_body(call) < (uint64_t)call->worker->gateway->node->client_max_body_size;
+}
+
+void pipeline_refuse(struct call *call, err why)
+{
+    struct plugin_verdict v;
+
+    if (beyond_plugin(call, why)) {
+        plugins_refuse_body(call->sizing, call->request.expects, &v);
+        (void)deny_by_plugin(call, &v);
+    } else if (call->caller != NULL) {
+        (void)deny_fault(call, why);
+    } else {
+        (void)answer_unheard(call, why);
+    }
 }
 
 /* ---- Authorize and admit ---- */
@@ -266,7 +380,7 @@ bool pipeline_admit(struct call *call, const struct call_request *request)
     /* Before the route is looked at: the answer is the same whether there is one or not. */
     if (request->named_role_twice)
         return deny_fault(call, fail(&authorize_role_twice));
-    return find_route(call) && authorize(call) && limit_rate(call);
+    return find_route(call) && authorize(call) && ask_plugins(call) && limit_rate(call);
 }
 
 /* ---- Bind and run ---- */

@@ -20,6 +20,9 @@ bool pipeline_admit(struct call *call, const struct call_request *request) MUST_
 /* The parameters, the intent, the statement. */
 bool pipeline_run(struct call *call, struct view body) MUST_USE;
 
+/* How large a body may be, once the call is admitted. */
+uint64_t pipeline_max_body(const struct call *call);
+
 /* An answer for a request that is not run after all: malformed HTTP, a body too large or too slow.
  * Audited as a denial once the caller is known. */
 void pipeline_refuse(struct call *call, err why);

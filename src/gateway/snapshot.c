@@ -302,6 +302,25 @@ static struct view milliseconds(struct compiler *c, int64_t ms)
     return arena_printf(&c->s->arena, "%lld", (long long)ms);
 }
 
+/* What every caller of the route meets who has no plugins of their own. */
+static err find_plugins(struct arena *arena, const struct snapshot *s, const struct route *route,
+                        const struct consumer *consumer, const struct plugin_chain **out)
+{
+    struct plugin_chain found;
+    struct plugin_chain *kept;
+
+    *out = NULL;
+    plugin_chain_find(&s->plugins, route->service, route, consumer, &found);
+    if (found.count == 0)
+        return OK;
+    kept = ARENA_NEW(arena, struct plugin_chain);
+    if (kept == NULL)
+        return fail(&fault_out_of_memory);
+    *kept = found;
+    *out = kept;
+    return OK;
+}
+
 static void compile_route(struct compiler *c, const struct compiled_service *cs,
                           struct compiled_route *r)
 {
@@ -328,6 +347,7 @@ static void compile_route(struct compiler *c, const struct compiled_service *cs,
     r->statement.parameter_count = r->named.name_count;
     r->statement.read_only = st->read_only;
     r->statement.explicit_transaction = !r->analysis.implicit_safe;
+    c->no_memory |= failed(find_plugins(&c->s->arena, c->s, r->route, NULL, &r->plugins));
     compile_cleanness(c, r);
     compile_roles(c, r, on_read, before);
     compile_metrics(c, r);
@@ -478,6 +498,7 @@ static err compile(struct compiler *c)
 
     if (!consumer_index_fill(&s->consumers, all->consumers, all->consumer_count))
         return fail(&fault_out_of_memory);
+    TRY(plugin_index_fill(&s->plugins, all->plugins, all->plugin_count));
     TRY(router_build(&s->arena, all, c->file, c->d, &s->router));
     s->services = ARENA_ARRAY(&s->arena, all->service_count + 1, struct compiled_service);
     if (s->services == NULL)
@@ -539,6 +560,7 @@ err snapshot_build(const char *path, const struct snapshot_makers *makers, struc
     atomic_init(&s->references, 1);
     arena_init(&s->arena, BLOCK_BYTES, MAX_BYTES);
     consumer_index_init(&s->consumers);
+    plugin_index_init(&s->plugins);
     struct compiler c = {.s = s, .makers = makers, .d = d, .file = view_str(path)};
     struct diagnostic *before = d->last;
     buf_init(&c.fragment, FRAGMENT_MAX_BYTES);
@@ -575,6 +597,16 @@ bool snapshot_find_consumer(const struct snapshot *s, struct principal *p)
     return p->consumer != NULL || all->issuers[i].consumer_optional;
 }
 
+err snapshot_find_plugins(struct arena *arena, const struct snapshot *s,
+                          const struct compiled_route *r, const struct consumer *consumer,
+                          const struct plugin_chain **out)
+{
+    *out = r->plugins;
+    return plugin_index_knows(&s->plugins, consumer)
+               ? find_plugins(arena, s, r->route, consumer, out)
+               : OK;
+}
+
 struct snapshot *snapshot_acquire(struct snapshot *s)
 {
     atomic_fetch_add(&s->references, 1);
@@ -591,6 +623,7 @@ void snapshot_release(struct snapshot *s)
     }
     identity_release(s->identity);
     consumer_index_clear(&s->consumers);
+    plugin_index_clear(&s->plugins);
     arena_clear(&s->arena);
     free(s);
 }

@@ -19,6 +19,7 @@
 #include "identity/identity.h"
 #include "model/consumers.h"
 #include "model/entities.h"
+#include "plugins/scope.h"
 #include "sql_pg/sql_analysis.h"
 #include "sql_pg/sql_named.h"
 
@@ -52,6 +53,7 @@ struct compiled_route {
     struct view timeout_text; /* milliseconds */
     int64_t timeout_ms;
     uint32_t max_rows;
+    const struct plugin_chain *plugins; /* for callers without plugins of their own; NULL: none */
     struct route_role *roles; /* one for each of the service's roles */
     struct metric_set *requests;    /* by status */
     struct metric request_seconds;
@@ -81,6 +83,7 @@ struct snapshot {
     struct arena arena;
     struct entities entities;
     struct consumer_index consumers;
+    struct plugin_index plugins;
     const struct router *router;
     struct compiled_service *services;
     size_t route_count;
@@ -120,6 +123,12 @@ bool snapshot_find_consumer(const struct snapshot *s, struct principal *p) MUST_
 /* The route as the role, by its index among the entities', runs it; NULL when the role does not
  * have the service. */
 struct route_role *snapshot_route_role(const struct compiled_route *r, size_t role);
+
+/* The plugins of the consumer's (NULL: nobody's) calls of the route: into the arena where they are
+ * the consumer's own.  *out is NULL when there are none. */
+err snapshot_find_plugins(struct arena *arena, const struct snapshot *s,
+                          const struct compiled_route *r, const struct consumer *consumer,
+                          const struct plugin_chain **out) MUST_USE;
 
 /* The statement as the role may run it now. */
 const struct db_statement *snapshot_statement(const struct compiled_route *r,

@@ -20,6 +20,7 @@
 #include "http/http.h"
 #include "identity/token_cache.h"
 #include "limit/limit.h"
+#include "limit/windows.h"
 #include "model/node.h"
 #include "net/listener.h"
 #include "net/mailbox.h"
@@ -34,6 +35,7 @@ struct gateway {
     struct audit_log *audit;
     struct metrics *metrics;
     struct limiter *limiter;
+    struct window_limiter *windows; /* of the plugin rate-limiting */
     struct metric client_connections;
     struct metric_set *unrouted;  /* answers to requests that no route was found for, by status */
     struct metric_set *decisions; /* denials, by reason */

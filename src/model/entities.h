@@ -48,11 +48,15 @@ struct issuer {
     bool consumer_optional;         /* a token that names none is taken all the same */
 };
 
+struct plugin; /* model/plugins.h */
+
 /* Kong's entity of the same name: a known API client, which tokens name by a claim. */
 struct consumer {
     struct meta meta;
     struct view username;  /* this or custom_id may be absent */
     struct view custom_id;
+    const struct plugin *plugins; /* that stand in it; entities.plugins has all */
+    size_t plugin_count;
 };
 
 /* How messages and the audit call it. */
@@ -107,6 +111,8 @@ struct route {
     /* Token bucket per caller on this route: 0 requests: none */
     int64_t rate_limit;   /* requests per second */
     int64_t rate_burst;
+    const struct plugin *plugins; /* that stand in it */
+    size_t plugin_count;
 };
 
 enum sslmode { SSLMODE_DISABLE, SSLMODE_REQUIRE, SSLMODE_VERIFY_CA, SSLMODE_VERIFY_FULL };
@@ -195,6 +201,8 @@ struct service {
     } pool;
     const struct route *routes;
     size_t route_count;
+    const struct plugin *plugins; /* that stand in it */
+    size_t plugin_count;
 };
 
 /* All keys must hold; within a list any value serves.  An empty list asks nothing. */
@@ -261,6 +269,8 @@ struct entities {
     size_t consumer_count;
     const struct service *services;
     size_t service_count;
+    const struct plugin *plugins; /* all, wherever they stand */
+    size_t plugin_count;
     const struct role *roles; /* by priority, highest first; ties in the file's order */
     size_t role_count;
     const struct vault *vaults; /* the file's, then those of sallyport.conf: aws, env */

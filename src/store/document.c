@@ -2,6 +2,7 @@
 #include "store/document.h"
 
 #include "base/log.h"
+#include "base/map.h"
 #include "config/reference.h"
 #include "config/rules.h"
 #include "config/schema.h"
@@ -12,10 +13,12 @@
 static const struct record *const records[STORE_KINDS] = {
     [STORE_VAULT] = &schema_vault, [STORE_ISSUER] = &schema_issuer,
     [STORE_CONSUMER] = &schema_consumer, [STORE_SERVICE] = &schema_service,
-    [STORE_ROUTE] = &schema_route, [STORE_ROLE] = &schema_role};
+    [STORE_ROUTE] = &schema_route, [STORE_ROLE] = &schema_role,
+    [STORE_PLUGIN] = &schema_plugin};
 static const char *const lists[STORE_KINDS] = {
     [STORE_VAULT] = "vaults", [STORE_ISSUER] = "issuers", [STORE_CONSUMER] = "consumers",
-    [STORE_SERVICE] = "services", [STORE_ROUTE] = "routes", [STORE_ROLE] = "roles"};
+    [STORE_SERVICE] = "services", [STORE_ROUTE] = "routes", [STORE_ROLE] = "roles",
+    [STORE_PLUGIN] = "plugins"};
 
 const char *store_kind_name(enum store_kind kind)
 {
@@ -29,9 +32,39 @@ const char *store_name_field(enum store_kind kind)
     return fields[kind] != NULL ? fields[kind] : "name";
 }
 
+enum { LABEL_MAX_BYTES = 4096 };
+
+static void add_scope(struct buf *b, const char *what, struct view name)
+{
+    if (name.data == NULL)
+        return;
+    buf_printf(b, "%s%s %.*s", buf_view(b).len > 0 ? ", " : "", what, VIEW_ARG(name));
+}
+
+/* "rate-limiting (route order, consumer ann)" */
+static struct view plugin_label(struct arena *arena, const struct store_entity *e)
+{
+    struct buf b;
+
+    buf_init(&b, LABEL_MAX_BYTES);
+    add_scope(&b, "service", e->service);
+    add_scope(&b, "route", e->route);
+    add_scope(&b, "consumer", e->consumer);
+    struct view label = b.len > 0 ? arena_printf(arena, "%.*s (%.*s)", VIEW_ARG(e->name),
+                                                 VIEW_ARG(buf_view(&b)))
+                                  : e->name;
+    buf_clear(&b);
+    return label;
+}
+
 bool store_entity_name(struct arena *arena, enum store_kind kind, struct store_entity *e)
 {
     e->key = e->label = e->name;
+    if (kind == STORE_PLUGIN) {
+        e->key = rules_derive_plugin_id(arena, e->name, e->service, e->route, e->consumer);
+        e->label = plugin_label(arena, e);
+        return e->key.data != NULL && e->label.data != NULL;
+    }
     if (kind == STORE_CONSUMER && e->name.data == NULL) {
         /* Another's username may be the same text; none has a control character. */
         e->label = e->other;
@@ -43,6 +76,8 @@ bool store_entity_name(struct arena *arena, enum store_kind kind, struct store_e
 struct view store_entity_derive_id(struct arena *arena, enum store_kind kind,
                                    const struct store_entity *e)
 {
+    if (kind == STORE_PLUGIN)
+        return e->key;
     return kind == STORE_CONSUMER ? rules_derive_consumer_id(arena, e->name, e->other)
                                   : rules_derive_id(arena, store_kind_name(kind), e->key);
 }
@@ -56,6 +91,8 @@ struct taker {
     struct arena *arena;
     struct view folder;
     struct store_document *out;
+    const struct yaml_node **nodes[STORE_KINDS]; /* of the entities, by their places */
+    struct map ids[STORE_KINDS]; /* of services, routes and consumers */
     struct buf json; /* of the entity at hand */
     bool literal;    /* which holds a secret in plain */
     bool literals;   /* one of them did */
@@ -247,7 +284,9 @@ static bool stands_apart(enum store_kind kind, struct view key)
     }
     if (view_is(key, store_name_field(kind)))
         return true;
-    return (kind == STORE_SERVICE && view_is(key, "routes")) ||
+    if (kind == STORE_PLUGIN)
+        return view_is(key, "service") || view_is(key, "route") || view_is(key, "consumer");
+    return view_is(key, "plugins") || (kind == STORE_SERVICE && view_is(key, "routes")) ||
            (kind == STORE_ROUTE && view_is(key, "service"));
 }
 
@@ -276,6 +315,70 @@ static void take_definition(struct taker *t, enum store_kind kind, struct store_
     t->literals |= t->literal;
 }
 
+/* What {name: x}, {id: x}, {username: x} or x alone refers to, as written. */
+static struct view reference_of(struct taker *t, const struct yaml_node *n)
+{
+    return text_of(t, n != NULL && n->kind == NODE_MAPPING ? n->first : n);
+}
+
+/* The name of the entity of that id or name: what the tables are asked for. */
+static struct view name_of(struct taker *t, enum store_kind kind, struct view reference)
+{
+    const struct store_entity *e = map_get(&t->ids[kind], reference);
+
+    if (e == NULL || reference.data == NULL)
+        return reference;
+    return e->name.data != NULL ? e->name : reference;
+}
+
+/* In whose list the plugin stands; NULL, NULL: in none's. */
+static void take_scope(struct taker *t, struct store_entity *e, enum store_kind owner_kind,
+                       const struct store_entity *owner, const struct yaml_node *mapping)
+{
+    struct view owner_name = {NULL, 0};
+
+    e->service = name_of(t, STORE_SERVICE, reference_of(t, yaml_member(mapping, "service")));
+    e->route = name_of(t, STORE_ROUTE, reference_of(t, yaml_member(mapping, "route")));
+    e->consumer = name_of(t, STORE_CONSUMER, reference_of(t, yaml_member(mapping, "consumer")));
+    if (owner == NULL)
+        return;
+    owner_name = owner->name;
+    if (owner_kind == STORE_SERVICE)
+        e->service = owner_name;
+    else if (owner_kind == STORE_ROUTE)
+        e->route = owner_name;
+    else
+        e->consumer = owner_name.data != NULL ? owner_name
+                      : owner->id.len > 0
+                          ? owner->id
+                          : store_entity_derive_id(t->arena, STORE_CONSUMER, owner);
+}
+
+static void take_plugin(struct taker *t, enum store_kind owner_kind,
+                        const struct store_entity *owner, const struct yaml_node *mapping)
+{
+    struct store_entity *e = &t->out->entities[STORE_PLUGIN][t->out->counts[STORE_PLUGIN]++];
+
+    *e = (struct store_entity){
+        .id = text_of(t, yaml_member(mapping, "id")),
+        .name = text_of(t, yaml_member(mapping, "name")),
+        .created_at = time_of(yaml_member(mapping, "created_at")),
+        .updated_at = time_of(yaml_member(mapping, "updated_at")),
+    };
+    take_scope(t, e, owner_kind, owner, mapping);
+    t->no_memory = !store_entity_name(t->arena, STORE_PLUGIN, e) || t->no_memory;
+    take_tags(t, e, yaml_member(mapping, "tags"));
+    take_definition(t, STORE_PLUGIN, e, mapping);
+}
+
+static void put_id(struct taker *t, enum store_kind kind, struct store_entity *e)
+{
+    struct view id = e->id.len > 0 ? e->id : store_entity_derive_id(t->arena, kind, e);
+
+    if (id.data == NULL || !map_put(&t->ids[kind], id, e))
+        t->no_memory = true;
+}
+
 static void take_entity(struct taker *t, enum store_kind kind, struct view service,
                         const struct yaml_node *mapping)
 {
@@ -296,6 +399,9 @@ static void take_entity(struct taker *t, enum store_kind kind, struct view servi
     t->no_memory = !store_entity_name(t->arena, kind, e) || t->no_memory;
     take_tags(t, e, yaml_member(mapping, "tags"));
     take_definition(t, kind, e, mapping);
+    if (kind == STORE_SERVICE || kind == STORE_ROUTE || kind == STORE_CONSUMER)
+        put_id(t, kind, e);
+    t->nodes[kind][t->out->counts[kind] - 1] = mapping;
 }
 
 static size_t count_routes(const struct yaml_node *root)
@@ -319,16 +425,51 @@ static void take_list(struct taker *t, enum store_kind kind, struct view service
         take_entity(t, kind, service, m);
 }
 
-static bool make_room(struct taker *t, const struct yaml_node *root)
+static bool make_room(struct taker *t, enum store_kind kind, size_t count)
 {
-    for (size_t kind = 0; kind < STORE_KINDS; kind++) {
+    t->out->entities[kind] = ARENA_ARRAY(t->arena, count + 1, struct store_entity);
+    t->nodes[kind] = ARENA_ARRAY(t->arena, count + 1, const struct yaml_node *);
+    return t->out->entities[kind] != NULL && t->nodes[kind] != NULL;
+}
+
+static bool make_rooms(struct taker *t, const struct yaml_node *root)
+{
+    for (size_t kind = 0; kind < STORE_PLUGIN; kind++) {
         const struct yaml_node *list = yaml_member(root, lists[kind]);
         size_t count = kind == STORE_ROUTE ? count_routes(root) : list != NULL ? list->count : 0;
-        t->out->entities[kind] = ARENA_ARRAY(t->arena, count + 1, struct store_entity);
-        if (t->out->entities[kind] == NULL)
+        if (!make_room(t, kind, count))
             return false;
     }
     return true;
+}
+
+/* Those of the top level, then those that stand in other entities. */
+static err take_plugins(struct taker *t, const struct yaml_node *root)
+{
+    static const enum store_kind owners[] = {STORE_CONSUMER, STORE_SERVICE, STORE_ROUTE};
+    const struct yaml_node *own = yaml_member(root, lists[STORE_PLUGIN]);
+    size_t count = own != NULL ? own->count : 0;
+
+    for (size_t k = 0; k < COUNT_OF(owners); k++) {
+        for (size_t i = 0; i < t->out->counts[owners[k]]; i++) {
+            const struct yaml_node *list = yaml_member(t->nodes[owners[k]][i], "plugins");
+            count += list != NULL ? list->count : 0;
+        }
+    }
+    if (!make_room(t, STORE_PLUGIN, count))
+        return fail(&fault_out_of_memory);
+    for (const struct yaml_node *m = own != NULL ? own->first : NULL; m != NULL; m = m->next)
+        take_plugin(t, STORE_KINDS, NULL, m);
+    for (size_t k = 0; k < COUNT_OF(owners); k++) {
+        for (size_t i = 0; i < t->out->counts[owners[k]]; i++) {
+            const struct yaml_node *list = yaml_member(t->nodes[owners[k]][i], "plugins");
+            const struct store_entity *owner = &t->out->entities[owners[k]][i];
+            for (const struct yaml_node *m = list != NULL ? list->first : NULL; m != NULL;
+                 m = m->next)
+                take_plugin(t, owners[k], owner, m);
+        }
+    }
+    return OK;
 }
 
 /* Routes stand by their services, as an export writes them. */
@@ -356,14 +497,15 @@ static err take_all(struct taker *t, const struct yaml_node *root)
 {
     if (root == NULL || root->kind != NODE_MAPPING)
         return fail(&config_invalid);
-    if (!make_room(t, root))
+    if (!make_rooms(t, root))
         return fail(&fault_out_of_memory);
-    for (size_t kind = 0; kind < STORE_KINDS; kind++) {
+    for (size_t kind = 0; kind < STORE_PLUGIN; kind++) {
         if (kind == STORE_ROUTE)
             take_routes(t, root);
         else
             take_list(t, kind, (struct view){NULL, 0}, yaml_member(root, lists[kind]));
     }
+    TRY(take_plugins(t, root));
     return t->no_memory ? fail(&fault_out_of_memory) : OK;
 }
 
@@ -378,8 +520,12 @@ err document_from_yaml(struct arena *arena, struct view file_name, struct view f
     *out = (struct store_document){{NULL}, {0}};
     arena_init(&scratch, SCRATCH_BLOCK_BYTES, SCRATCH_MAX_BYTES);
     buf_init(&t.json, DOCUMENT_MAX_BYTES);
+    for (size_t kind = 0; kind < STORE_KINDS; kind++)
+        map_init(&t.ids[kind]);
     err e = take_all(&t, yaml_read(&scratch, file_name, text, d));
     buf_clear_secure(&t.json);
+    for (size_t kind = 0; kind < STORE_KINDS; kind++)
+        map_clear(&t.ids[kind]);
     if (t.literals)
         arena_clear_secure(&scratch);
     else

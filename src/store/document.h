@@ -26,6 +26,7 @@ enum store_kind {
     STORE_SERVICE,
     STORE_ROUTE,
     STORE_ROLE,
+    STORE_PLUGIN, /* refers to others: comes after them, goes before them */
     STORE_KINDS,
 };
 
@@ -42,7 +43,8 @@ struct store_entity {
     struct view other;   /* of a consumer its custom_id */
     struct view key;     /* what tells it from others of its kind: the name, mostly */
     struct view label;   /* what people read */
-    struct view service; /* of a route: its service's name */
+    struct view service; /* of a route: its service's name; of a plugin: whose calls it is for */
+    struct view route, consumer; /* the same; a consumer without a username by its id */
     struct strings tags;
     bool has_tags;       /* written, perhaps as an empty list */
     int64_t created_at;  /* -1: not said */

@@ -99,8 +99,12 @@ static struct view differences(struct comparer *c, enum store_kind kind,
     buf_init(&fields, FIELDS_MAX_BYTES);
     if (!view_eq(from->name, to->name))
         add_field(&fields, view_str(store_name_field(kind)));
-    if (kind == STORE_ROUTE && !view_eq(from->service, to->service))
+    if (!view_eq(from->service, to->service))
         add_field(&fields, VIEW("service"));
+    if (!view_eq(from->route, to->route))
+        add_field(&fields, VIEW("route"));
+    if (!view_eq(from->consumer, to->consumer))
+        add_field(&fields, VIEW("consumer"));
     differ_in_definition(c, from, to, &fields);
     if (!same_tags(&from->tags, &to->tags))
         add_field(&fields, VIEW("tags"));

@@ -13,21 +13,28 @@ enum { BLOCK_BYTES = 64 << 10, MAX_BYTES = 512 << 20 };
 #define COLUMNS(name, other, service)                                                              \
     "select t.id::text, t." name ", array_to_json(t.tags)::text, t.created_at, t.updated_at,"      \
     " t.definition::text, " other ", " service
+#define NO_SCOPE ", null, null"
 
 static const char *const readers[STORE_KINDS] = {
-    [STORE_VAULT] = COLUMNS("prefix", "null", "null")
+    [STORE_VAULT] = COLUMNS("prefix", "null", "null") NO_SCOPE
                     " from sallyport_vaults t order by t.ordinal, t.prefix",
-    [STORE_ISSUER] = COLUMNS("name", "null", "null")
+    [STORE_ISSUER] = COLUMNS("name", "null", "null") NO_SCOPE
                      " from sallyport_issuers t order by t.ordinal, t.name",
-    [STORE_CONSUMER] = COLUMNS("username", "t.custom_id", "null")
+    [STORE_CONSUMER] = COLUMNS("username", "t.custom_id", "null") NO_SCOPE
                        " from sallyport_consumers t order by t.ordinal, t.username, t.custom_id",
-    [STORE_SERVICE] = COLUMNS("name", "null", "null")
+    [STORE_SERVICE] = COLUMNS("name", "null", "null") NO_SCOPE
                       " from sallyport_services t order by t.ordinal, t.name",
-    [STORE_ROUTE] = COLUMNS("name", "null", "s.name")
+    [STORE_ROUTE] = COLUMNS("name", "null", "s.name") NO_SCOPE
                     " from sallyport_routes t join sallyport_services s on s.id = t.service_id"
                     " order by s.ordinal, t.ordinal, t.name",
-    [STORE_ROLE] = COLUMNS("name", "null", "null")
-                   " from sallyport_roles t order by t.ordinal, t.name"};
+    [STORE_ROLE] = COLUMNS("name", "null", "null") NO_SCOPE
+                   " from sallyport_roles t order by t.ordinal, t.name",
+    [STORE_PLUGIN] = COLUMNS("name", "null", "s.name")
+                     ", r.name, coalesce(c.username, c.id::text) from sallyport_plugins t"
+                     " left join sallyport_services s on s.id = t.service_id"
+                     " left join sallyport_routes r on r.id = t.route_id"
+                     " left join sallyport_consumers c on c.id = t.consumer_id"
+                     " order by t.ordinal, t.name, t.id"};
 
 static struct view copy(struct arena *arena, struct view v)
 {
@@ -68,6 +75,8 @@ static err take_row(const struct store_rows *rows, size_t row, struct arena *are
         .definition = copy(arena, store_cell(rows, row, 5)),
         .other = copy(arena, store_cell(rows, row, 6)),
         .service = copy(arena, store_cell(rows, row, 7)),
+        .route = copy(arena, store_cell(rows, row, 8)),
+        .consumer = copy(arena, store_cell(rows, row, 9)),
     };
     bool whole = e->id.data != NULL && e->definition.data != NULL &&
                  store_entity_name(arena, kind, e) &&
@@ -134,9 +143,15 @@ err document_read(struct store *s, struct arena *arena, struct store_document *o
 /* Each takes all rows at once, as JSON. */
 #define ROWS                                                                                       \
     "json_to_recordset($1::json) as x(id uuid, name text, tags json, created_at bigint,"           \
-    " updated_at bigint, service text, definition json)"
+    " updated_at bigint, service text, route text, consumer text, definition json)"
 #define TAGS "array(select json_array_elements_text(x.tags))"
 #define OWNER "(select s.id from sallyport_services s where s.name = x.service)"
+
+/* Whom a plugin is for; the id of a consumer goes before another's username (model/consumers.h). */
+#define ROUTE "(select r.id from sallyport_routes r where r.name = x.route)"
+#define CONSUMER                                                                                   \
+    "(select c.id from sallyport_consumers c where c.id::text = x.consumer or"                     \
+    " c.username = x.consumer order by c.id::text = x.consumer desc limit 1)"
 
 #define INSERT(table, name)                                                                        \
     "insert into " table " (id, " name ", tags, created_at, updated_at, ordinal, definition)"      \
@@ -178,6 +193,14 @@ static const struct statements statements[STORE_KINDS] = {
                      DELETE("sallyport_routes"), ORDER("sallyport_routes")},
     [STORE_ROLE] = {INSERT("sallyport_roles", "name"), UPDATE("sallyport_roles", "name", ""),
                     DELETE("sallyport_roles"), ORDER("sallyport_roles")},
+    [STORE_PLUGIN] = {"insert into sallyport_plugins (id, name, service_id, route_id, consumer_id,"
+                      " tags, created_at, updated_at, ordinal, definition) select x.id, x.name, "
+                      OWNER ", " ROUTE ", " CONSUMER ", " TAGS ", x.created_at, x.updated_at, 0,"
+                      " x.definition from " ROWS,
+                      UPDATE("sallyport_plugins", "name",
+                             ", service_id = " OWNER ", route_id = " ROUTE
+                             ", consumer_id = " CONSUMER),
+                      DELETE("sallyport_plugins"), ORDER("sallyport_plugins")},
 };
 
 /* What a role names, in lax mode: one value as good as a list of one. */
@@ -230,6 +253,14 @@ static void add_times(struct importer *x, const struct store_change *c)
                (long long)updated);
 }
 
+static void add_reference(struct importer *x, const char *field, struct view name)
+{
+    if (name.len == 0)
+        return;
+    buf_printf(&x->rows, ",\"%s\":", field);
+    json_add_string(&x->rows, name);
+}
+
 static void add_row(struct importer *x, const struct store_change *c)
 {
     const struct store_entity *e = c->entity;
@@ -247,10 +278,9 @@ static void add_row(struct importer *x, const struct store_change *c)
         }
         buf_add_char(&x->rows, ']');
         add_times(x, c);
-        if (e->service.len > 0) {
-            buf_add_str(&x->rows, ",\"service\":");
-            json_add_string(&x->rows, e->service);
-        }
+        add_reference(x, "service", e->service);
+        add_reference(x, "route", e->route);
+        add_reference(x, "consumer", e->consumer);
         buf_add_str(&x->rows, ",\"definition\":");
         buf_add_view(&x->rows, e->definition);
     }
@@ -339,7 +369,8 @@ static err read_back(struct importer *x, const struct config_host *host, struct 
 }
 
 /* Of a kind that came later, the migration that made its table. */
-static const char *const since[STORE_KINDS] = {[STORE_CONSUMER] = "003_consumers"};
+static const char *const since[STORE_KINDS] = {[STORE_CONSUMER] = "003_consumers",
+                                               [STORE_PLUGIN] = "005_plugins"};
 
 /* Nodes of the older version would serve without them what they were to restrict. */
 static err check_kinds(const struct importer *x, const struct migrations_status *status)

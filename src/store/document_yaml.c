@@ -161,10 +161,22 @@ static void add_time(struct writer *w, const char *name, int64_t seconds, int de
     buf_printf(w->out, "%s: %lld\n", name, (long long)seconds);
 }
 
+/* After the name, which a plugin always has. */
+static void add_reference(struct writer *w, const char *field, struct view name, int depth)
+{
+    if (name.data == NULL)
+        return;
+    indent(w, depth);
+    buf_printf(w->out, "%s: ", field);
+    add_text(w, name);
+    buf_add_char(w->out, '\n');
+}
+
 /* The members after "- ". */
 static bool add_entity(struct writer *w, enum store_kind kind, const struct store_entity *e,
                        int depth)
 {
+    static const struct view none = {NULL, 0};
     const struct json_limits limits = {JSON_DEFAULT_DEPTH, 1 << 22};
     const struct json_value *object;
 
@@ -184,6 +196,9 @@ static bool add_entity(struct writer *w, enum store_kind kind, const struct stor
         buf_printf(w->out, "id: \"%.*s\"\n", VIEW_ARG(e->id));
         begun = true;
     }
+    add_reference(w, "service", kind == STORE_PLUGIN ? e->service : none, depth);
+    add_reference(w, "route", e->route, depth);
+    add_reference(w, "consumer", e->consumer, depth);
     if (object->first != NULL) {
         indent(w, begun ? depth : 0);
         add_members(w, object, depth);
@@ -229,7 +244,7 @@ static bool add_kind(struct writer *w, enum store_kind kind)
 bool document_to_yaml(const struct store_document *document, struct buf *out)
 {
     static const enum store_kind order[] = {STORE_VAULT, STORE_ISSUER, STORE_CONSUMER,
-                                            STORE_SERVICE, STORE_ROLE};
+                                            STORE_SERVICE, STORE_ROLE, STORE_PLUGIN};
     struct writer w = {.document = document, .out = out};
     bool good = true;
 

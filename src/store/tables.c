@@ -85,6 +85,25 @@ static const char consumers[] =
     "    primary key (role_id, consumer_id)\n"
     ");\n";
 
+/* As in Kong one of a name for one scope, and gone with whom it is for. */
+static const char plugins[] =
+    "create table sallyport_plugins (\n"
+    "    name text not null,\n"
+    "    instance_name text generated always as (definition ->> 'instance_name') stored\n"
+    "        unique deferrable initially deferred,\n"
+    "    service_id uuid references sallyport_services (id) on delete cascade"
+    " deferrable initially deferred,\n"
+    "    route_id uuid references sallyport_routes (id) on delete cascade"
+    " deferrable initially deferred,\n"
+    "    consumer_id uuid references sallyport_consumers (id) on delete cascade"
+    " deferrable initially deferred,\n"
+    "    scope text generated always as (name || ' ' || coalesce(service_id::text, '-') || ' ' ||\n"
+    "        coalesce(route_id::text, '-') || ' ' || coalesce(consumer_id::text, '-')) stored\n"
+    "        unique deferrable initially deferred,\n" ENTITY_COLUMNS ");\n"
+    "create index on sallyport_plugins (service_id);\n"
+    "create index on sallyport_plugins (route_id);\n"
+    "create index on sallyport_plugins (consumer_id);\n";
+
 static const char drop_base[] =
     "drop table if exists sallyport_role_issuers, sallyport_role_routes, sallyport_role_services,\n"
     "    sallyport_roles, sallyport_routes, sallyport_services, sallyport_issuers,\n"
@@ -97,6 +116,8 @@ static const char drop_revisions[] =
 static const char drop_consumers[] =
     "drop table if exists sallyport_role_consumers, sallyport_consumers;\n";
 
+static const char drop_plugins[] = "drop table if exists sallyport_plugins;\n";
+
 /* The tests' program of a newer version has one more (tests/wire/newer). */
 #ifndef NEWER_MIGRATIONS
 #define NEWER_MIGRATIONS
@@ -106,6 +127,7 @@ const struct migration store_migrations[] = {
     {"000_base", base, NULL, drop_base},
     {"001_revisions", revisions, NULL, drop_revisions},
     {"003_consumers", consumers, NULL, drop_consumers},
+    {"005_plugins", plugins, NULL, drop_plugins},
     NEWER_MIGRATIONS
 };
 const size_t store_migration_count = COUNT_OF(store_migrations);

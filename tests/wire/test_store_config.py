@@ -14,7 +14,8 @@ import yaml
 from bed.postgres import wait_until
 from stored import assert_done, logins, store  # noqa: F401 (fixtures)
 
-KINDS = ("vaults", "issuers", "consumers", "services", "roles")
+KINDS = ("vaults", "issuers", "consumers", "services", "roles", "plugins")
+OWNERS = {"services": "service", "consumers": "consumer", "routes": "route"}
 OWN = ("id", "created_at", "updated_at")
 
 
@@ -41,6 +42,12 @@ def diff(store, path):  # noqa: F811
     assert got.returncode in (0, 2), got.stderr
     assert (got.returncode == 2) == bool(got.stdout)
     return got.stdout.splitlines()
+
+
+def diff_of(store, name="changed.yaml"):  # noqa: F811
+    got = store.run("config", "diff", store.folder / name, environment=SECRET)
+    assert got.stderr == ""
+    return got.stdout
 
 
 SMALL = {
@@ -194,6 +201,64 @@ def test_consumers_are_told_apart_by_what_they_have(small):
         "- consumer u", "- consumer u", "- consumer v", "~ role reader: when"]
 
 
+def test_plugins_are_rows_that_go_with_whom_they_are_for(small):
+    def first(document):
+        document["consumers"] = [{"username": "u", "plugins": [
+            {"name": "rate-limiting", "config": {"hour": 5}}]}, {"custom_id": "c"}]
+        document["services"][0]["plugins"] = [{"name": "request-size-limiting"}]
+        document["services"][0]["routes"][0]["plugins"] = [
+            {"name": "ip-restriction", "instance_name": "edge", "config": {"deny": "10.0.0.0/8"}}]
+        document["plugins"] = [
+            {"name": "rate-limiting", "route": "order", "consumer": {"username": "u"},
+             "service": "shop", "config": {"hour": 6}},
+            {"name": "request-termination", "enabled": False}]
+
+    assert again(small, first) == [
+        "+ consumer u", "+ consumer c",
+        "+ plugin rate-limiting (service shop, route order, consumer u)",
+        "+ plugin request-termination", "+ plugin rate-limiting (consumer u)",
+        "+ plugin request-size-limiting (service shop)", "+ plugin ip-restriction (route order)"]
+    assert diff_of(small) == ""
+    assert small.sql(
+        "select p.name, s.name, r.name, c.username, p.instance_name from sallyport_plugins p"
+        " left join sallyport_services s on s.id = service_id"
+        " left join sallyport_routes r on r.id = route_id"
+        " left join sallyport_consumers c on c.id = consumer_id"
+        " order by p.ordinal").splitlines() == [
+            "rate-limiting|shop|order|u|", "request-termination||||", "rate-limiting|||u|",
+            "request-size-limiting|shop|||", "ip-restriction||order||edge"]
+    for broken in ("update sallyport_plugins set route_id = null, service_id = null"
+                   " where name = 'rate-limiting'",
+                   "update sallyport_plugins set definition = '{\"instance_name\": \"edge\"}'",
+                   "update sallyport_plugins set route_id = gen_random_uuid()"
+                   " where name = 'ip-restriction'"):
+        with pytest.raises(Exception, match="violates (unique|foreign key) constraint"):
+            small.sql(broken)
+    ids = small.sql("select id from sallyport_plugins order by ordinal").splitlines()
+
+    def second(document):
+        """Two swap whom they are for, by their ids; a consumer without a username has one."""
+        first(document)
+        document["consumers"][1]["plugins"] = [
+            {"name": "request-termination", "enabled": False}]
+        del document["consumers"][0]["plugins"]
+        document["plugins"] = [
+            {"name": "rate-limiting", "consumer": "u", "id": ids[0], "config": {"hour": 6}},
+            {"name": "rate-limiting", "route": "order", "consumer": {"username": "u"},
+             "service": "shop", "id": ids[2], "config": {"hour": 5}}]
+
+    c = small.sql("select id from sallyport_consumers where custom_id = 'c'")
+    assert again(small, second) == [
+        "~ plugin rate-limiting (consumer u) (was rate-limiting (service shop, route order,"
+        " consumer u)): service, route",
+        "~ plugin rate-limiting (service shop, route order, consumer u) (was rate-limiting"
+        " (consumer u)): service, route",
+        f"+ plugin request-termination (consumer {c})", "- plugin request-termination"]
+    small.sql("delete from sallyport_consumers where custom_id = 'c'")
+    assert small.sql("select count(*) from sallyport_plugins where name = 'request-termination'"
+                     ) == "0"
+
+
 def test_an_id_makes_a_rename_and_two_may_swap_their_names(small):
     ids = dict(line.split("|") for line in small.sql(
         "select name, id from sallyport_routes").splitlines())
@@ -289,25 +354,44 @@ def test_an_import_that_would_not_read_back_is_taken_back(small):
 
 
 def strip(document):
-    """Without what the store adds, one value as a list of one, times and ids left out."""
+    """Without what the store adds, one value as a list of one, times and ids left out; each route
+    with its service, each plugin with whom it is for."""
     made = {}
-    for kind in KINDS:
+    ids = {e["id"]: e.get("username") or e.get("name") or e["id"] for e in everything(document)
+           if "id" in e}
+
+    def name_of(reference):
+        if isinstance(reference, dict):
+            [reference] = reference.values()
+        return ids.get(reference, reference)
+
+    def keep(kind, entity, **owner):
+        called = entity.get("id")
+        entity = {k: v for k, v in (entity | owner).items() if k not in OWN}
+        routes, plugins = entity.pop("routes", None) or [], entity.pop("plugins", None) or []
+        for field in OWNERS.values():
+            if field in entity:
+                entity[field] = name_of(entity[field])
+        name = entity.get({"vaults": "prefix", "consumers": "username"}.get(kind, "name"))
+        if kind == "plugins":
+            name = (name, *(entity.get(field) for field in OWNERS.values()))
+        made[kind, name or ("custom_id", entity.get("custom_id"))] = entity
+        for route in routes:
+            keep("routes", route, service=name)
+        for one in plugins:
+            keep("plugins", one, **{OWNERS[kind]: name or called})
+
+    for kind in (*KINDS, "routes"):
         for entity in document.get(kind) or []:
-            entity = dict(entity)
-            for name in OWN:
-                entity.pop(name, None)
-            routes = entity.pop("routes", None) or []
-            name = entity.get({"vaults": "prefix", "consumers": "username"}.get(kind, "name"))
-            made[kind, name or ("custom_id", entity.get("custom_id"))] = entity
-            for route in routes:
-                route = {k: v for k, v in route.items() if k not in OWN}
-                made["routes", route["name"]] = route | {"service": entity["name"]}
-    for route in document.get("routes") or []:
-        route = {k: v for k, v in route.items() if k not in OWN}
-        if isinstance(route["service"], dict):
-            route["service"] = route["service"]["name"]
-        made["routes", route["name"]] = route
+            keep(kind, entity)
     return made
+
+
+def everything(document, kinds=(*KINDS, "routes")):
+    for kind in kinds:
+        for entity in document.get(kind) or []:
+            yield entity
+            yield from everything(entity, ("routes", "plugins"))
 
 
 WORDS = ["on", "no", "null", "~", "1", "-1", "1.50", "0x1f", "017", "1e3", "a: b", "- a", "#",
@@ -366,6 +450,52 @@ class Maker:
             del names[name]
         return self.meta(names)
 
+    def plugin(self, taken, *scope, **names):
+        """One for the scope, of a kind that it has not yet; None when it has them all."""
+        bits = self.random.randint
+        configs = {
+            "ip-restriction": {"allow": ["10.0.0.0/8", "::1"], "status": 404},
+            "request-size-limiting": {"allowed_payload_size": bits(1, 9), "size_unit": "bytes"},
+            "rate-limiting": {"minute": bits(1, 9), "hour": 9, "error_message": self.printable()},
+            "request-termination": {"body": self.text(), "status_code": bits(400, 599)},
+        }
+        free = [name for name in configs if (name, scope) not in taken]
+        if not free:
+            return None
+        name = self.random.choice(free)
+        taken.add((name, scope))
+        return self.meta(self.maybe(
+            {"name": name, "config": configs[name], **names}, enabled=lambda: False,
+            instance_name=self.name, protocols=lambda: ["http", "https"]))
+
+    def plugins(self, consumers, services):
+        """Of all scopes, in the lists of what they are for or beside them, by name and by id."""
+        taken, beside = set(), []
+        routes = [r for s in services for r in s["routes"]]
+        for _ in range(self.random.randint(0, 8)):
+            some = {"consumer": self.random.choice([None, *consumers]),
+                    "service": self.random.choice([None, *services]),
+                    "route": self.random.choice([None, *routes])}
+            if some["route"] and some["service"] and some["route"] not in some["service"]["routes"]:
+                some["service"] = None
+            if some["consumer"] and not {"id", "username"} & some["consumer"].keys():
+                some["consumer"] = None
+            owners = {field: e for field, e in some.items() if e is not None}
+            scope = tuple(id(some[field]) for field in sorted(some))
+            nest = self.random.choice([None, *owners])
+            names = {field: self.refer(e) for field, e in owners.items() if field != nest}
+            one = self.plugin(taken, *scope, **names)
+            if one is not None and nest:
+                owners[nest].setdefault("plugins", []).append(one)
+            elif one is not None:
+                beside.append(one)
+        return beside
+
+    def refer(self, entity):
+        field = "username" if "username" in entity else "name"
+        field = self.random.choice([f for f in (field, "id") if f in entity])
+        return self.random.choice([entity[field], {field: entity[field]}])
+
     def document(self):
         issuers = [self.meta(self.maybe(
             {"name": self.name(), "issuer": f"https://i{i}.example.com",
@@ -391,8 +521,9 @@ class Maker:
                  "allow": [{"routes": [r["name"] for r in service["routes"]] or ["*"]}]},
                 priority=lambda: self.random.randint(-3, 3))))
         self.random.shuffle(roles)
+        plugins = self.plugins(consumers, services)
         return {"_format_version": "3.0", "issuers": issuers, "consumers": consumers,
-                "services": services, "roles": roles}
+                "services": services, "roles": roles, "plugins": plugins}
 
 
 SEEDS = [1, 2, 3, 4, 5, random.SystemRandom().getrandbits(32)]
@@ -427,7 +558,7 @@ def test_a_killed_import_leaves_the_store_as_it_was(small):
     document = Maker(7).document()
     path = write(small, "seven.yaml", document)
     for table in ("issuers", "consumers", "services", "routes", "roles", "role_services",
-                  "role_consumers", "revisions"):
+                  "role_consumers", "plugins", "revisions"):
         with psycopg2.connect(small.bed.superuser_dsn(small.name)) as other:
             other.cursor().execute(f"lock sallyport_{table} in share mode")
             command, environment = small.command("config", "db_import", path, environment=SECRET)

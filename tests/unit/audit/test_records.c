@@ -61,7 +61,7 @@ static void append_everything(struct audit_writer *w)
                                         VIEW("the token ended"), VIEW("iss"), VIEW("kid"), 401}));
     assert_true(audit_denial(w, &(struct audit_denial){call, VIEW("GET"), VIEW("/x"), v[0], v[1],
                                                        v[2], v[3], VIEW("no_role"), VIEW("none"),
-                                                       404}));
+                                                       VIEW("rate-limiting gold"), 404}));
     assert_true(audit_stop(w, &(struct audit_stop){VIEW("SIGTERM")}));
     for (size_t i = 0; i < 4; i++)
         buf_clear(&part[i]);

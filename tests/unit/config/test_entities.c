@@ -315,6 +315,93 @@ static void consumers_have_a_name_or_a_custom_id(void **state)
     assert_true(view_eq(t->e.roles[0].when.consumers.items[1], c[0].meta.id));
 }
 
+static void plugins_have_kongs_fields_and_know_whom_they_are_for(void **state)
+{
+    const struct test_config *t = *state;
+    const struct plugin *p = t->e.plugins;
+
+    assert_int_equal(t->e.plugin_count, 6);
+    assert_int_equal(p[0].kind, PLUGIN_IP_RESTRICTION);
+    assert_text(p[0].meta.id, "9d0c7a52-53c5-4d0f-9d55-2b7b1f7e8a01");
+    assert_true(p[0].service == NULL && p[0].route == NULL && p[0].consumer == NULL);
+    assert_int_equal(p[0].config.ip_restriction.allow.texts.count, 3);
+    assert_int_equal(p[0].config.ip_restriction.allow.count, 2); /* one is within another */
+    assert_int_equal(p[0].config.ip_restriction.deny.count, 1);
+    assert_int_equal(p[0].config.ip_restriction.status, 404);
+    assert_text(p[0].config.ip_restriction.message, "no");
+    assert_ptr_equal(p[1].service, &t->e.services[0]);
+    assert_int_equal(p[1].config.request_size_limiting.max_bytes, 3072);
+    assert_true(p[1].config.request_size_limiting.require_content_length);
+    const struct rate_limiting *r = &p[2].config.rate_limiting;
+    assert_text(p[2].instance_name, "gold");
+    assert_text(p[2].route->name, "place-order");
+    assert_ptr_equal(p[2].consumer, &t->e.consumers[0]);
+    assert_int_equal(p[2].protocols.count, 1);
+    assert_int_equal(r->limits[PERIOD_SECOND], 5);
+    assert_int_equal(r->limits[PERIOD_YEAR], 100000);
+    assert_int_equal(r->limit_by, LIMIT_BY_HEADER);
+    assert_text(r->header_name, "X-Tenant");
+    assert_false(r->fault_tolerant);
+    assert_true(r->hide_client_headers);
+    assert_int_equal(r->error_code, 503);
+    assert_text(r->error_message, "later");
+    assert_ptr_equal(p[3].consumer, &t->e.consumers[2]);
+    assert_text(p[3].config.rate_limiting.path, "/x");
+    assert_false(p[4].enabled);
+    assert_text(p[4].route->name, "place-order");
+    assert_ptr_equal(p[4].service, &t->e.services[0]);
+    assert_text(p[4].config.request_termination.content_type, "text/html");
+    assert_text(p[4].config.request_termination.trigger, "X-Tea");
+    assert_text(p[5].config.request_termination.message, "closed");
+    for (size_t i = 1; i < t->e.plugin_count; i++)
+        assert_int_equal(p[i].meta.id.len, 36);
+    assert_false(view_eq(p[2].meta.id, p[3].meta.id));
+}
+
+/* Kong's (kong/plugins/NAME/schema.lua). */
+static void plugins_have_kongs_defaults_wherever_they_stand(void **state)
+{
+    static const char text[] =
+        "_format_version: '3.0'\n"
+        "consumers:\n- custom_id: c\n  plugins: [{name: rate-limiting, config: {minute: 1}}]\n"
+        "services:\n- name: a\n  url: postgres://u@127.0.0.1/d\n  sslmode: disable\n"
+        "  plugins: [{name: request-size-limiting}]\n"
+        "  routes:\n  - name: r\n    methods: [GET]\n    paths: [/r]\n"
+        "    statement: {sql: select 1}\n"
+        "    plugins:\n    - {name: ip-restriction, config: {deny: ['::1']}}\n"
+        "    - {name: request-termination, service: a}\n"
+        "roles:\n- {name: x, when: {subject: s}, services: [a], database_role: d,"
+        " allow: [{routes: '*'}]}\n";
+    struct test_config t;
+
+    (void)state;
+    test_config_init(&t, variables);
+    assert_false(failed(test_parse(&t, "x.yaml", view_str(text))));
+    const struct plugin *p = t.e.plugins;
+    assert_int_equal(t.e.plugin_count, 4);
+    const struct rate_limiting *r = &p[0].config.rate_limiting;
+    assert_ptr_equal(p[0].consumer, &t.e.consumers[0]);
+    assert_int_equal(r->limit_by, LIMIT_BY_CONSUMER);
+    assert_text(r->policy, "local");
+    assert_true(r->fault_tolerant && !r->hide_client_headers && p[0].enabled);
+    assert_int_equal(r->error_code, 429);
+    assert_text(r->error_message, "API rate limit exceeded");
+    assert_int_equal(r->limits[PERIOD_SECOND], 0);
+    assert_int_equal(p[0].protocols.count, 4);
+    assert_ptr_equal(p[1].service, &t.e.services[0]);
+    assert_null(p[1].route);
+    assert_int_equal(p[1].config.request_size_limiting.max_bytes, 128 << 20);
+    assert_ptr_equal(p[2].route, &t.e.services[0].routes[0]);
+    assert_null(p[2].service);
+    assert_int_equal(p[2].config.ip_restriction.status, 403);
+    assert_text(p[2].config.ip_restriction.message, "Your IP address is not allowed");
+    assert_ptr_equal(p[3].route, &t.e.services[0].routes[0]);
+    assert_ptr_equal(p[3].service, &t.e.services[0]);
+    assert_int_equal(p[3].config.request_termination.status_code, 503);
+    assert_null(p[3].config.request_termination.message.data);
+    test_config_clear(&t);
+}
+
 static void ids_are_derived_from_kind_and_name(void **state)
 {
     struct test_config *t = *state;
@@ -490,6 +577,8 @@ int main(void)
         cmocka_unit_test(a_route_may_name_its_service_as_in_kong),
         cmocka_unit_test(roles_stand_by_priority_and_then_as_written),
         cmocka_unit_test(consumers_have_a_name_or_a_custom_id),
+        cmocka_unit_test(plugins_have_kongs_fields_and_know_whom_they_are_for),
+        cmocka_unit_test(plugins_have_kongs_defaults_wherever_they_stand),
         cmocka_unit_test(ids_are_derived_from_kind_and_name),
     };
     const struct CMUnitTest others[] = {

@@ -12,6 +12,7 @@
 #define ROLE(parts) SERVICE "roles:\n- name: r\n" parts
 #define WHEN "  when: {subject: s}\n"
 #define ISSUER(parts) V "issuers:\n- {name: i, issuer: 'https://i', audience: [a], " parts "}\n"
+#define PLUGIN(parts) V "plugins:\n- {name: " parts "}\n"
 #define DB(parts) V "services:\n- {name: a, " parts "}\n"
 
 static const struct {
@@ -73,6 +74,68 @@ static const struct {
      "refused\n"},
     {V "roles: {}\n", "2:8 error: 'roles' must be a list, each item beginning with '- '\n"},
     {V "roles: [1]\n", "2:9 error: role must be a mapping of fields\n"},
+    /* plugins */
+    {PLUGIN("rate-limitng"), "3:10 error: there is no plugin 'rate-limitng'; did you mean "
+                             "'rate-limiting'?\n"},
+    {PLUGIN("quux"), "3:10 error: there is no plugin 'quux'\n"},
+    {PLUGIN("jwt"), "3:10 error: there is no plugin 'jwt': 'issuers' say whose tokens prove who "
+                    "calls\n"},
+    {PLUGIN("acl"), "3:10 error: there is no plugin 'acl': 'roles' say who may call what, also by "
+                    "consumers\n"},
+    {PLUGIN("http-log"), "3:10 error: there is no plugin 'http-log': the audit log records every "
+                         "call\n"},
+    {PLUGIN("prometheus"), "3:10 error: there is no plugin 'prometheus': /metrics of "
+                           "status_listen has the numbers\n"},
+    {PLUGIN("cors"), "3:10 error: the plugin 'cors' is known from Kong, but not supported yet by "
+                     "this version\n"},
+    {V "plugins:\n- tags: [a]\n", "3:3 error: plugin has no 'name'\n"},
+    {PLUGIN("request-termination, consumer_group: x"),
+     "3:31 error: 'consumer_group' is known from Kong, but not supported yet by this version\n"},
+    {PLUGIN("request-termination, service: nix"), "3:40 error: there is no service 'nix'\n"},
+    {PLUGIN("request-termination, consumer: {username: nix}"),
+     "3:52 error: there is no consumer 'nix'\n"},
+    {PLUGIN("request-termination, route: {id: nix}"), "3:43 error: there is no route 'nix'\n"},
+    {PLUGIN("request-termination, route: {path: nix}"),
+     "3:38 error: 'route' must read {name: NAME} or {id: ID}\n"},
+    {PLUGIN("request-termination, protocols: [tcp]"),
+     "3:42 error: 'protocols' has neither http nor https: the plugin would never run\n"},
+    {PLUGIN("request-termination}\n- {name: request-termination, enabled: false"),
+     "4:0 error: a second plugin 'request-termination' for the same calls; the first is on line "
+     "3\n"},
+    {PLUGIN("ip-restriction"), "3:3 error: ip-restriction needs 'allow' or 'deny'\n"},
+    {PLUGIN("ip-restriction, config: {allow: []}"),
+     "3:42 error: 'allow' must not be empty; leave it out to ask nothing\n"},
+    {PLUGIN("ip-restriction, config: {deny: [10.0.0.0/33]}"),
+     "3:42 error: 'deny': must be an IP address or a CIDR range like 10.0.0.0/8\n"},
+    {PLUGIN("ip-restriction, config: {whitelist: ['::1'], deny: '::1'}"),
+     "3:35 error: 'whitelist' is known from Kong, but not supported yet by this version\n"},
+    {PLUGIN("request-size-limiting, config: {alowed_payload_size: 1}"),
+     "3:42 error: unknown field 'alowed_payload_size' in request-size-limiting; did you mean "
+     "'allowed_payload_size'?\n"},
+    {PLUGIN("rate-limiting"),
+     "3:3 error: rate-limiting needs 'second', 'minute', 'hour', 'day', 'month' or 'year'\n"},
+    {PLUGIN("rate-limiting, config: {second: 9, hour: 8}"),
+     "3:51 error: the limit for hour(8) cannot be lower than the limit for second(9)\n"},
+    {PLUGIN("rate-limiting, config: {hour: 8, policy: redis}"),
+     "3:51 error: 'policy': only 'local' is supported: each node counts by itself; 'cluster' and "
+     "'redis' are not\n"},
+    {PLUGIN("rate-limiting, config: {hour: 8, limit_by: header}"),
+     "3:33 error: limit_by header needs 'header_name'\n"},
+    {PLUGIN("rate-limiting, config: {hour: 8, path: /x}"),
+     "3:49 error: 'path' means nothing without limit_by path\n"},
+    {PLUGIN("rate-limiting, config: {hour: 0}"),
+     "3:40 error: 'hour': must be from 1 to 1000000000000\n"},
+    {PLUGIN("request-termination, config: {message: a, body: b}"),
+     "3:49 error: 'message' excludes 'body' and 'content_type'\n"},
+    {PLUGIN("request-termination, config: {content_type: a}"),
+     "3:54 error: 'content_type' needs a 'body'\n"},
+    {PLUGIN("request-termination, config: {echo: true}"),
+     "3:46 error: 'echo' is not supported: it would give the caller's token away\n"},
+    {PLUGIN("request-termination, config: {status_code: 304}"),
+     "3:53 error: a 304 has no content, and a refusal has\n"},
+    {SERVICE "  \n- {name: b, url: postgres://u@127.0.0.1/d, sslmode: disable, plugins: [{name: "
+             "request-termination, service: a}]}\n",
+     "5:0 error: 'service' may not stand in a plugin that stands in one\n"},
     /* scalars */
     {ISSUER("leeway_s: '5'"), "3:59 error: 'leeway_s' must be a number, without quotes\n"},
     {ISSUER("leeway_s: 0x5"), "3:59 error: 'leeway_s': must be a whole number\n"},
