@@ -23,6 +23,7 @@ from bed.postgres import free_port, wait_until  # noqa: E402
 
 START_SECONDS = 60
 STOP_SECONDS = 60
+TSAN_OPTIONS = f"exitcode=99:suppressions={ROOT / 'tests/wire/tsan.supp'}"
 # What a sanitizer says when it found something; its process may still end with 0.
 SANITIZER = re.compile(
     r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|SUMMARY: \w+Sanitizer).*"
@@ -132,7 +133,7 @@ class Sallyport:
         clean["AWS_EC2_METADATA_DISABLED"] = "true"
         clean.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99")
         clean.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1:exitcode=99")
-        clean.setdefault("TSAN_OPTIONS", "exitcode=99")
+        clean.setdefault("TSAN_OPTIONS", TSAN_OPTIONS)
         clean.update(
             self.environment if self.environment is not None else self.bed.keys[0].environment()
         )

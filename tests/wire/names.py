@@ -45,4 +45,5 @@ class Names:
             "LD_PRELOAD": " ".join([*_sanitizer(harness.binary()), LIBRARY]),
             "NSS_WRAPPER_HOSTS": str(self.file),
             "NSS_WRAPPER_DISABLE_DEEPBIND": "1",
+            "TSAN_OPTIONS": harness.TSAN_OPTIONS,
         }

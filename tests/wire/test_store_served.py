@@ -6,7 +6,8 @@ import signal
 
 import harness
 import pytest
-from bed.postgres import wait_until
+from bed.postgres import AccessKey, wait_until
+from doubles.aws import Sts, running
 from stored import assert_done, logins, store  # noqa: F401 (fixtures)
 
 KEEPER_READS = ("grant usage on schema public to keeper;"
@@ -153,6 +154,34 @@ def test_a_connection_that_is_cut_is_made_anew_with_a_token_of_its_own(fed, gate
     wait_for_state(served, "listening")
     feed(fed, renamed(bed, issuer, "later"))
     wait_for_path(served, "/later/2")
+
+
+def test_sts_is_asked_once_however_often_a_connection_is_made_anew(fed, gateway, bed):
+    def tell(session):
+        key = AccessKey(session.access_key_id, session.secret_access_key, session.session_token)
+        bed.set_keys([*bed.keys, key])
+
+    before = list(bed.keys)
+    with running(Sts(on_mint=tell)) as (sts,):
+        base = AccessKey.fresh()  # PostgreSQL does not know it: only sessions can log in
+        sts.know(base.access_key_id, base.secret_access_key)
+        try:
+            served = gateway(
+                environment={**base.environment(), **sts.environment()},
+                node=node(fed, pg_iam_auth_assume_role_arn="arn:aws:iam::123456789012:role/store"))
+            wait_for_state(served, "listening")
+            asked = len(sts.requests)
+            line = f"connection authorized: user=kong database={fed.name}"
+            for _ in range(3):
+                logins = len(bed.log_lines(line))
+                fed.sql(f"select pg_terminate_backend(pid) from pg_stat_activity"
+                        f" where usename = 'kong' and datname = '{fed.name}'")
+                bed.wait_for_log(line, count=logins + 1)
+                wait_for_state(served, "listening")
+            assert asked > 0 and len(sts.requests) == asked
+            served.stop()
+        finally:
+            bed.set_keys(before)
 
 
 def test_a_stored_configuration_with_a_mistake_is_refused_and_the_one_before_goes_on(
