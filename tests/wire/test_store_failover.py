@@ -148,9 +148,16 @@ def assert_served_within_a_second(server, store, served, bed, issuer, path):
     for one in served:
         token = one.mint("alice")
         wait_until(lambda: one.get(f"/{path}", token).status == 200, 20, f"/{path}")
-        loaded = wait_until(lambda: events(one, "configuration_loaded"), 10, "the log")[-1]
-        took = time_of(loaded) - since
-        assert 0 < took < 1, took
+        took = wait_until(  # The log's line comes a moment after the routes.
+            lambda: [
+                time_of(record) - since
+                for record in events(one, "configuration_loaded")
+                if time_of(record) > since
+            ],
+            10,
+            "the load",
+        )
+        assert took[0] < 1, took
 
 
 @contextlib.contextmanager
