@@ -29,7 +29,7 @@ ROOMS = {
     "plugins": (5, "base model limit"),
     "audit": (5, "base crypto json model"),
     "database": (6, "base model net pg aws crypto"),
-    "store": (6, "base model crypto json aws config"),
+    "store": (6, "base model crypto json aws config limit"),
     "gateway": (
         7,
         "base model crypto json http pg net aws identity config limit policy sql_pg plugins audit "

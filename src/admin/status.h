@@ -58,6 +58,7 @@ struct status_service {
     size_t connections;
     size_t idle;
     size_t waiting;
+    double logins_per_second; /* of late */
 };
 
 /* The program's own AWS identity; the zeroed struct: none is needed. */
@@ -121,6 +122,16 @@ struct status_store {
     struct view reader;
 };
 
+/* Logins by IAM: what the nodes have of pg_iam_auth_max_rate. */
+struct status_logins {
+    const char *state; /* "alone", "joining", "shared", "kept", "assumed"; NULL: not known */
+    int64_t max_rate;
+    int64_t share;
+    size_t nodes; /* 0: not known */
+    double per_second;       /* of late, by this node */
+    double store_per_second; /* of them, to the configuration's database */
+};
+
 struct status_report {
     bool configured; /* a configuration was taken */
     struct view configuration_id; /* what the audit calls it; may be absent */
@@ -134,6 +145,7 @@ struct status_report {
     const struct status_service *services;
     size_t service_count;
     struct status_store store;
+    struct status_logins logins;
     struct status_aws aws;
     struct status_aws_sessions aws_sessions;
     const struct status_rotation *rotations;

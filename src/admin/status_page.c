@@ -164,6 +164,14 @@ static void add_time(struct buf *b, const char *name, int64_t seconds)
     add_text(b, name, view_str(text));
 }
 
+/* With one digit after the point, as it is measured. */
+static void add_rate(struct buf *b, const char *name, double rate)
+{
+    buf_add_char(b, ',');
+    json_add_name(b, name);
+    buf_printf(b, "%.1f", rate);
+}
+
 static void add_issuers(struct buf *b, const struct status_report *r)
 {
     buf_add_char(b, ',');
@@ -197,6 +205,7 @@ static void add_services(struct buf *b, const struct status_report *r)
         add_integer(b, "connections", (int64_t)service->connections);
         add_integer(b, "idle", (int64_t)service->idle);
         add_integer(b, "waiting", (int64_t)service->waiting);
+        add_rate(b, "logins_per_second", service->logins_per_second);
         add_text(b, "last_error", service->last_error);
         buf_add_char(b, '}');
     }
@@ -325,6 +334,24 @@ static void add_store(struct buf *b, const struct status_store *s)
     buf_add_char(b, '}');
 }
 
+static void add_logins(struct buf *b, const struct status_logins *l)
+{
+    if (l->state == NULL)
+        return;
+    buf_add_char(b, ',');
+    json_add_name(b, "iam_logins");
+    buf_add_char(b, '{');
+    json_add_name(b, "state");
+    json_add_string(b, view_str(l->state));
+    add_integer(b, "max_rate", l->max_rate);
+    add_integer(b, "share", l->share);
+    if (l->nodes > 0)
+        add_integer(b, "nodes", (int64_t)l->nodes);
+    add_rate(b, "per_second", l->per_second);
+    add_rate(b, "store_per_second", l->store_per_second);
+    buf_add_char(b, '}');
+}
+
 static struct status_answer show_ready(const struct status_report *r, struct buf *body)
 {
     buf_add_char(body, '{');
@@ -350,6 +377,7 @@ static struct status_answer show_status(const struct status_source *source,
     add_issuers(body, r);
     add_services(body, r);
     add_store(body, &r->store);
+    add_logins(body, &r->logins);
     add_aws(body, &r->aws);
     add_aws_sessions(body, &r->aws_sessions);
     add_rotations(body, r);

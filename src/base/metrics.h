@@ -35,6 +35,9 @@ enum metric_family {
     METRIC_POOL_WAITING,         /* gauge     service */
     METRIC_LOGINS,               /* counter   service, result ("ok" or the fault's name) */
     METRIC_LOGIN_SECONDS,        /* histogram service */
+    METRIC_LOGIN_RATE,           /* gauge     service, access */
+    METRIC_IAM_LOGIN_SHARE,      /* gauge */
+    METRIC_IAM_LOGIN_MAX_RATE,   /* gauge */
     METRIC_TOKEN_MINTS,          /* counter */
     METRIC_CREDENTIAL_EXPIRY,    /* gauge     service, access: seconds until the credentials end */
     METRIC_STS_SESSIONS,         /* gauge     state (cached, per_caller, waiting, failing, …) */
@@ -47,6 +50,8 @@ enum metric_family {
     METRIC_SECRET_AGE,           /* gauge     vault, secret, stage: seconds since it was read */
     METRIC_STORE_REACHABLE,      /* gauge     1, or 0 */
     METRIC_STORE_REVISION,       /* gauge     of the configuration that is served */
+    METRIC_STORE_LOGIN_RATE,     /* gauge */
+    METRIC_NODES,                /* gauge     that serve the configuration, with this one */
     METRIC_ISSUER_KEYS_AGE,      /* gauge     issuer: seconds since the keys were fetched */
     METRIC_AUDIT_RECORDS,        /* counter   kind */
     METRIC_AUDIT_WRITE_FAILURES, /* counter */

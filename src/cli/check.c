@@ -111,6 +111,7 @@ static void check_yaml(struct check *c, const char *path, enum severity bundle)
         check_key_files(&c->d, view_str(path), &s->entities, c->key_files);
         if (c->asks_aws)
             check_rotated_secrets(&c->d, view_str(path), &s->entities, c->secrets);
+        entities_check_rates(&s->entities, &c->node, view_str(path), &c->d);
     }
     snapshot_release(c->snapshot);
     c->snapshot = s;

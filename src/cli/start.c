@@ -103,6 +103,7 @@ static void report_services(struct control *c, struct arena *arena, struct statu
             .connections = all[i].counts.total - all[i].counts.pending,
             .idle = all[i].counts.idle,
             .waiting = all[i].counts.waiting,
+            .logins_per_second = all[i].logins_per_second,
         };
     out->services = services;
     out->service_count = count;
@@ -271,6 +272,27 @@ static void report_store(struct store_watch *watch, struct arena *arena,
         out->store.last_error = arena_copy(arena, view_str(s.last_error));
 }
 
+/* Without a store the node knows of no other. */
+static struct status_logins logins_of(struct served *served)
+{
+    struct store_watch_status s = {
+        .nodes = {"alone", served->node.pg_iam_auth_max_rate, 1}};
+
+    if (view_is(served->node.database, "postgres")) {
+        s.nodes = (struct store_nodes_status){"joining", 0, 0};
+        if (served->watch != NULL)
+            store_watch_status(served->watch, &s);
+    }
+    return (struct status_logins){
+        .state = s.nodes.state,
+        .max_rate = served->node.pg_iam_auth_max_rate,
+        .share = s.nodes.share,
+        .nodes = s.nodes.nodes,
+        .per_second = login_pace_rate(served->control.pace, time_monotonic_ns()),
+        .store_per_second = login_pace_store_rate(served->control.pace, time_monotonic_ns()),
+    };
+}
+
 static void report(void *arg, struct arena *arena, struct status_report *out)
 {
     struct served *served = arg;
@@ -286,6 +308,7 @@ static void report(void *arg, struct arena *arena, struct status_report *out)
     out->workers = c->worker_count;
     out->client_connections = atomic_load(&c->gateway.clients);
     report_store(served->watch, arena, out);
+    out->logins = logins_of(served);
     if (c->snapshot == NULL)
         return;
     report_issuers(c, arena, out);
@@ -311,6 +334,7 @@ static void collect_pools(struct control *c, struct metrics_output *out)
         const struct view busy[] = {all[i].service, all[i].access, VIEW("busy")};
         const struct view login[] = {all[i].service, all[i].access, VIEW("login")};
         const struct view waiting[] = {all[i].service};
+        out->sample(out, METRIC_LOGIN_RATE, idle, 2, all[i].logins_per_second);
         out->sample(out, METRIC_POOL_CONNECTIONS, idle, 3, n->idle);
         out->sample(out, METRIC_POOL_CONNECTIONS, busy, 3, n->total - n->pending - n->idle);
         out->sample(out, METRIC_POOL_CONNECTIONS, login, 3, n->pending);
@@ -378,6 +402,18 @@ static void collect_store(struct store_watch *watch, struct metrics_output *out)
     out->sample(out, METRIC_STORE_REVISION, NULL, 0, (double)s.revision);
 }
 
+static void collect_logins(struct served *served, struct metrics_output *out)
+{
+    struct status_logins l = logins_of(served);
+
+    out->sample(out, METRIC_IAM_LOGIN_SHARE, NULL, 0, (double)l.share);
+    out->sample(out, METRIC_IAM_LOGIN_MAX_RATE, NULL, 0, (double)l.max_rate);
+    if (served->watch == NULL)
+        return;
+    out->sample(out, METRIC_NODES, NULL, 0, (double)l.nodes);
+    out->sample(out, METRIC_STORE_LOGIN_RATE, NULL, 0, l.store_per_second);
+}
+
 static void collect(void *arg, struct metrics_output *out)
 {
     struct served *served = arg;
@@ -392,6 +428,7 @@ static void collect(void *arg, struct metrics_output *out)
     collect_sessions(c, out);
     collect_secrets(c, out);
     collect_store(served->watch, out);
+    collect_logins(served, out);
     for (size_t i = 0; c->snapshot != NULL && i < identity_issuer_count(c->snapshot->identity);
          i++) {
         struct issuer_status s;

@@ -20,6 +20,8 @@ enum {
     LAG_PATIENCE_MS = 10000, /* then the poll is often enough */
     CONF_BLOCK_BYTES = 16 * 1024,
     CONF_MAX_BYTES = 16 * 1024 * 1024,
+    RENEW_TIMEOUT_MS = 2000, /* of each question about the nodes */
+    LEAVE_TIMEOUT_MS = 1000,
     IDENTITIES = 2, /* one, unless the two logins are of different regions */
     WAITS_MAX = 2 + IDENTITIES + 2 * STORE_LINE_WAITS,
 };
@@ -48,6 +50,9 @@ struct store_watch {
     struct arena arena; /* of own */
     struct store_identity *identities[IDENTITIES];
     struct store_line writer, reader;
+    struct store_nodes *nodes;
+    const struct store *renewed_by; /* the writer's connection that the node's row was renewed by */
+    bool answered; /* by the writer, in this turn */
     bool offered;
     bool forced; /* SIGHUP: offer something, whatever is new */
     int64_t revision;
@@ -208,6 +213,11 @@ static void take_turn(struct store_watch *w, struct store_line *l)
     struct store_line *reads = line_that_reads(w);
     unsigned brought = store_line_turn(l);
 
+    if (l->writes)
+        w->answered = (brought & LINE_ANSWERED) != 0;
+    /* Nobody took the connection: no login was made. */
+    if ((brought & LINE_FAILED) != 0 && l->s == NULL && l->avoided[0] == '\0' && l->pg != NULL)
+        store_nodes_no_login(w->nodes, l->pg);
     if ((brought & LINE_HEARD) != 0) {
         w->heard = l->number;
         w->heard_until_ms = now_ms() + LAG_PATIENCE_MS;
@@ -263,8 +273,12 @@ static enum aws_ready get_credentials(void *arg, const struct pg_settings *pg,
 {
     struct store_identity *x = identity_for(arg, pg);
 
-    if (x != NULL)
-        return store_identity_get(x, pg, out, e, why);
+    struct store_watch *w = arg;
+
+    if (x != NULL) {
+        enum aws_ready ready = store_identity_get(x, pg, out, e, why);
+        return ready == AWS_READY && !store_nodes_may_login(w->nodes, pg) ? AWS_WAIT : ready;
+    }
     *e = fail(&fault_out_of_memory);
     return AWS_FAILED;
 }
@@ -274,6 +288,67 @@ static struct view get_region(void *arg, const struct pg_settings *pg)
     struct store_identity *x = identity_for(arg, pg);
 
     return x != NULL ? store_identity_region(x) : VIEW("");
+}
+
+/* ---- The node's row ---- */
+
+/* A standby has none to write to. */
+static bool may_write(const struct store_line *l)
+{
+    return l->s != NULL && l->listening && !l->standby;
+}
+
+/* It waits for the server, and so is done only where that has answered just now: one that hangs
+ * must not keep the thread from following the writer. */
+static void renew_node(struct store_watch *w)
+{
+    struct store_line *l = &w->writer;
+    struct store_why why;
+
+    bool away = !may_write(l);
+    if (away ? failed(l->error) || w->renewed_by != NULL
+             : w->renewed_by != NULL && w->renewed_by != l->s)
+        store_nodes_lost(w->nodes);
+    w->renewed_by = away ? NULL : l->s;
+    if (away || l->asked)
+        return;
+    if (!w->answered || now_ms() < store_nodes_due_ms(w->nodes)) {
+        store_line_ask_by(l, store_nodes_due_ms(w->nodes));
+        return;
+    }
+    store_set_timeout(l->s, RENEW_TIMEOUT_MS);
+    err e = store_nodes_renew(w->nodes, l->s, &why);
+    store_set_timeout(l->s, l->pg->timeout_ms);
+    if (!failed(e)) {
+        store_line_ask_by(l, store_nodes_due_ms(w->nodes));
+        return;
+    }
+    store_line_lose(l, e, &why);
+    note(w, l->reads ? LINE_FAILED : 0);
+}
+
+static void leave(struct store_watch *w)
+{
+    struct store_line *l = &w->writer;
+    struct pollfd at = {.events = POLLIN};
+    struct store_rows rows;
+    struct store_why why;
+
+    if (!may_write(l))
+        return;
+    at.fd = store_socket(l->s);
+    for (int64_t until_ms = now_ms() + LEAVE_TIMEOUT_MS; l->asked && now_ms() < until_ms;) {
+        bool answered;
+        poll(&at, 1, (int)(until_ms - now_ms()));
+        err e = store_answer(l->s, &answered, &rows, &why);
+        if (!failed(e) && answered)
+            store_rows_clear(&rows);
+        if (is_fault(e, &store_lost))
+            return;
+        l->asked = !failed(e) && !answered;
+    }
+    if (!l->asked)
+        store_nodes_leave(w->nodes, l->s);
 }
 
 /* ---- The thread ---- */
@@ -393,8 +468,10 @@ static void watch(void *arg)
         take_word(w);
         take_turn(w, &w->writer);
         take_turn(w, &w->reader);
+        renew_node(w);
         wait_for_something(w);
     }
+    leave(w);
     close_lines(w);
     free_identities(w);
 }
@@ -449,6 +526,11 @@ struct store_watch *store_watch_start(struct control *c, const struct node_confi
 
     if (w == NULL)
         return NULL;
+    w->nodes = store_nodes_new(node, c->pace);
+    if (w->nodes == NULL) {
+        free(w);
+        return NULL;
+    }
     w->control = c;
     w->node = node;
     w->kept_path = node->declarative_config.data;
@@ -475,6 +557,7 @@ void store_watch_status(struct store_watch *w, struct store_watch_status *out)
     uv_mutex_lock(&w->lock);
     *out = w->status;
     uv_mutex_unlock(&w->lock);
+    store_nodes_status(w->nodes, &out->nodes);
 }
 
 void store_watch_stop(struct store_watch *w)
@@ -494,5 +577,6 @@ void store_watch_free(struct store_watch *w)
     close(w->wake_fd);
     uv_mutex_destroy(&w->lock);
     arena_clear(&w->arena);
+    store_nodes_free(w->nodes);
     free(w);
 }

@@ -14,6 +14,7 @@
 #ifndef SALLYPORT_CLI_STORE_WATCH_H
 #define SALLYPORT_CLI_STORE_WATCH_H
 
+#include "cli/store_nodes.h"
 #include "gateway/control.h"
 #include "model/node.h"
 #include "store/lookup.h"
@@ -29,6 +30,7 @@ struct store_watch_status {
     char last_error[512]; /* ""; never a secret */
     char writer[STORE_ADDRESS_BYTES]; /* where the connections go to; "": away */
     char reader[STORE_ADDRESS_BYTES]; /* without a read-only one: the writer's */
+    struct store_nodes_status nodes;
 };
 
 /* Begins; `revision` is served already, -1 when the kept copy is.  NULL: no memory, no thread. */

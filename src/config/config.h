@@ -158,6 +158,10 @@ err entities_parse(struct arena *arena, const char *file_name, struct view text,
                    const struct config_host *host, struct entities *out,
                    struct diagnostics *d) MUST_USE;
 
+/* What the one file says that the other makes pointless: warnings.  file: the entities'. */
+void entities_check_rates(const struct entities *e, const struct node_config *node,
+                          struct view file, struct diagnostics *d);
+
 /* Where `sallyport` looks when no -c is given. */
 #define CONFIG_DEFAULT_FILE "/etc/sallyport/sallyport.conf"
 

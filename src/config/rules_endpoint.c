@@ -277,3 +277,19 @@ void finish_service(struct decoder *d, void *record, const struct yaml_node *map
     if (s->search_path.count == 0)
         s->search_path = (struct strings){0};
 }
+
+void entities_check_rates(const struct entities *e, const struct node_config *node,
+                          struct view file, struct diagnostics *d)
+{
+    for (size_t i = 0; i < e->service_count; i++) {
+        const struct service *s = &e->services[i];
+        bool iam = s->primary.iam_auth.enabled || (s->has_read && s->read.iam_auth.enabled);
+        if (iam && s->pool.login_rate > node->pg_iam_auth_max_rate)
+            diag_add(d, SEVERITY_WARNING, file, s->meta.line, 0,
+                     "service %.*s: its login_rate, %lld a second, is more than the %lld of "
+                     "pg_iam_auth_max_rate, which all nodes share; its logins by IAM keep to the "
+                     "lower one",
+                     VIEW_ARG(s->name), (long long)s->pool.login_rate,
+                     (long long)node->pg_iam_auth_max_rate);
+    }
+}

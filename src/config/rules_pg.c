@@ -378,11 +378,24 @@ static void check_side(const struct side *side)
     check_idle_properties(side);
 }
 
+/* "IAM database authentication for MariaDB, MySQL, and PostgreSQL" of the RDS user guide. */
+static void check_max_rate(struct joiner *j)
+{
+    enum { RDS_LOGIN_RATE = 200 };
+
+    if (j->out->pg_iam_auth_max_rate > RDS_LOGIN_RATE)
+        joiner_report(j, SEVERITY_WARNING, joiner_origin(j, "pg_iam_auth_max_rate"),
+                      "pg_iam_auth_max_rate",
+                      "RDS takes fewer than 200 new logins by IAM a second; it may refuse what is "
+                      "beyond");
+}
+
 void joiner_finish_pg(struct joiner *j)
 {
     struct side rw = {j, "pg_", &j->out->pg}, ro = {j, "pg_ro_", &j->out->pg_ro};
 
     place_trusted(j);
+    check_max_rate(j);
     j->out->has_pg_ro = ro.s->host.len > 0;
     if (!j->out->has_pg_ro) {
         refuse_orphans(j, &ro);

@@ -93,6 +93,12 @@ extern const char *const rules_ssl_version_words[]; /* of rules_pg.c */
      .doc = "The client's own certificate, PEM; refused with pg_iam_auth."},                       \
     {.name = "pg_ssl_cert_key", .type = FIELD_PATH, PG_AT(pg, ssl_cert_key),                       \
      .doc = "Its private key, PEM."},                                                              \
+    {.name = "pg_iam_auth_max_rate", .type = FIELD_INTEGER,                                        \
+     .offset = offsetof(struct node_config, pg_iam_auth_max_rate), .present_offset = NO_OFFSET,    \
+     .inherit_offset = NO_OFFSET, .since = "0.1.0", .unit = UNIT_PER_SECOND, .fallback = "200",    \
+     .min = 1, .max = 1000,                                                                        \
+     .doc = "Logins by IAM to one database instance, of all live nodes together, the services' "   \
+            "and the configuration's; not in Kong."},                                              \
     PG_FIELDS("pg_ro_", pg_ro, PG_INHERITED, ", of the read-only connection"),                     \
     {.name = "lua_ssl_trusted_certificate", .type = FIELD_STRINGS,                                 \
      .offset = offsetof(struct node_config, lua_ssl_trusted_certificate),                          \

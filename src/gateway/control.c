@@ -145,6 +145,8 @@ static enum loaded load(struct control *c, bool at_start)
         arena_clear(&arena);
         return AWAITS_SECRETS;
     }
+    if (!failed(e))
+        entities_check_rates(&s->entities, c->node, view_str(c->load_path), &d);
     if (at_start)
         diag_print(&d, STDERR_FILENO);
     else
@@ -165,7 +167,6 @@ static enum loaded load(struct control *c, bool at_start)
 static bool load_at_start(struct control *c)
 {
     enum loaded loaded;
-
     c->load_cause = "start";
     secrets_begin_load(c);
     while ((loaded = load(c, true)) == AWAITS_SECRETS && !c->stopping) {
@@ -501,7 +502,6 @@ static bool open_sources(struct control *c)
 {
     const struct key_refresher_options options = {NULL, wake_keys, c};
     struct key_refresher_options with_fetcher = options;
-
     struct credential_provider *environment;
 
     /* Half a key, or one with a line end from a copied file, is better told now than at a login. */
@@ -529,7 +529,7 @@ static bool open_gateway(struct control *c)
     g->metrics = metrics_new(c->worker_count + 1);
     g->limiter = limiter_new(LIMITER_BUCKETS);
     g->windows = window_limiter_new(LIMITER_BUCKETS);
-    if (g->metrics == NULL || g->limiter == NULL || g->windows == NULL)
+    if (g->metrics == NULL || g->limiter == NULL || g->windows == NULL || !upstream_pace_open(c))
         return false;
     g->client_connections = metrics_series(g->metrics, METRIC_CLIENT_CONNECTIONS, NULL, 0);
     c->token_mints = metrics_series(g->metrics, METRIC_TOKEN_MINTS, NULL, 0);

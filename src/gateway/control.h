@@ -19,6 +19,7 @@
 #include "net/fetch.h"
 #include "net/run.h"
 
+struct login_pace;
 struct upstream;
 
 /* Who brings the configuration from elsewhere than a file of the operator's: the database. */
@@ -75,6 +76,7 @@ struct control {
     bool news;              /* of secrets, while a start waits for them */
     struct snapshot *snapshot;
     struct list upstreams; /* struct upstream */
+    struct login_pace *pace; /* of logins by IAM; with database = postgres others set it */
     int64_t configured_at_s;
     char configuration_id[65];
     struct metric token_mints;
@@ -116,6 +118,7 @@ struct upstream_status {
     struct broker_counts counts;
     struct view last_error; /* absent: the latest login succeeded, or there was none */
     bool iam;               /* logs in by IAM */
+    double logins_per_second; /* of late */
 };
 size_t control_upstreams(struct control *c, struct upstream_status *out, size_t capacity);
 

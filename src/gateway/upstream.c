@@ -12,6 +12,7 @@
 #include "database/cancel.h"
 #include "gateway/aws_identity.h"
 #include "gateway/login_secret.h"
+#include "gateway/upstream_pace.h"
 #include "pg/login.h"
 
 enum {
@@ -322,7 +323,12 @@ static int64_t pump_session(struct upstream *u, struct db_session *s, int64_t no
             return INT64_MAX;
         if (u->next_ns > now)
             return u->next_ns;
-        switch (broker_begin_login(u->broker, s, now, &at)) {
+        int64_t paced = upstream_pace_await(u);
+        if (paced > 0)
+            return paced;
+        enum broker_room room = broker_begin_login(u->broker, s, now, &at);
+        upstream_pace_begun(u, room == BROKER_ROOM, now);
+        switch (room) {
         case BROKER_NO_NEED:
             break;
         case BROKER_NO_ROOM:
@@ -390,7 +396,12 @@ static int64_t pump_trial(struct upstream *u, int64_t now)
         return INT64_MAX;
     if (u->next_ns > now)
         return u->next_ns;
-    if (broker_begin_trial(u->broker, now, &at) != BROKER_ROOM)
+    int64_t paced = upstream_pace_await(u);
+    if (paced > 0)
+        return paced;
+    enum broker_room room = broker_begin_trial(u->broker, now, &at);
+    upstream_pace_begun(u, room == BROKER_ROOM, now);
+    if (room != BROKER_ROOM)
         return at;
     u->next_ns = now + (rate > 0 ? NS_PER_S / rate : 0);
     if (!start_login(u, s))
@@ -400,10 +411,10 @@ static int64_t pump_trial(struct upstream *u, int64_t now)
 
 static int64_t pump_one(struct upstream *u, int64_t now)
 {
+    u->paced = false;
     int64_t next = pump_refused(u, now), trial = pump_trial(u, now);
 
     next = trial < next ? trial : next;
-
     LIST_EACH(node, &u->wishes)
     {
         struct db_session *s = LIST_ENTRY(node, struct db_session, control_link);

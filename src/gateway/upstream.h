@@ -8,6 +8,7 @@
 #include "database/broker.h"
 #include "database/login.h"
 #include "gateway/control.h"
+#include "limit/login_pace.h"
 
 enum { LOGINS_AT_ONCE = 16, UPSTREAM_ERROR_BYTES = 1200 };
 
@@ -17,7 +18,13 @@ struct upstream {
     struct broker *broker; /* one reference */
     bool retired;
     struct list wishes; /* struct db_session that wished for logins, first come first */
-    int64_t next_ns;    /* of the pace */
+    int64_t next_ns;    /* of login_rate */
+    const struct broker_login *paced_by; /* the login that `instance` is of */
+    struct login_instance *instance; /* whose pace holds besides; NULL: not by IAM */
+    bool paced;         /* the latest wish waits for that pace */
+    int64_t taken_ns;    /* of the pace, for the login that is about to begin */
+    int64_t paced_in_ns; /* when the latest login was let in */
+    struct login_meter meter;
     struct list logins;    /* struct upstream_login, under way */
     struct list refused;   /* struct upstream_login, to be tried again with another secret */
     struct list cancels; /* struct cancel_job, under way */
@@ -34,6 +41,9 @@ struct upstream {
 struct broker *upstream_broker_for(void *control, const struct service *service,
                                    const struct endpoint *endpoint, const char *access,
                                    const struct strings *database_roles, struct diagnostics *d);
+/* Before any broker.  With database = off the node is alone and has all of pg_iam_auth_max_rate;
+ * else it has nothing of it before it is told its share.  False: no memory. */
+bool upstream_pace_open(struct control *c);
 /* Starts the logins that may start now; sets the control's timer for the others. */
 void upstreams_pump(struct control *c);
 /* Retires those that the snapshot does not use. */
@@ -45,6 +55,7 @@ void upstreams_adopt_logins(struct control *c);
 void upstreams_reap(struct control *c);
 /* Ends every login under way. */
 void upstreams_abort(struct control *c);
+/* With the pace. */
 void upstreams_free(struct control *c);
 
 #endif

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/time.h"
 #include "gateway/upstream.h"
 
 static bool uses(const struct snapshot *s, const struct broker *b)
@@ -71,6 +72,7 @@ void upstreams_free(struct control *c)
         broker_release_reference(u->broker);
         free(u);
     }
+    login_pace_free(c->pace);
 }
 
 size_t control_upstreams(struct control *c, struct upstream_status *out, size_t capacity)
@@ -87,6 +89,7 @@ size_t control_upstreams(struct control *c, struct upstream_status *out, size_t 
             .access = u->broker->access,
             .counts = broker_counts(u->broker),
             .iam = u->broker->login->endpoint.iam_auth.enabled,
+            .logins_per_second = login_meter_rate(&u->meter, time_monotonic_ns()),
             .last_error = u->last_error[0] != '\0' ? view_str(u->last_error)
                                                    : (struct view){NULL, 0},
         };

@@ -119,6 +119,7 @@ struct node_config {
     struct vault vault_aws;          /* what {vault://aws/…} means, unless an entity says */
     struct vault vault_env;          /* the same of env */
     struct pg_settings pg;           /* the read-write connection */
+    int64_t pg_iam_auth_max_rate;    /* logins by IAM a second to an instance, of all nodes */
     bool has_pg_ro;                  /* pg_ro_host was given */
     struct pg_settings pg_ro;        /* the read-only connection, when there is one */
     struct strings lua_ssl_trusted_certificate; /* files, "system", "rds"; whom pg trusts */

@@ -94,6 +94,11 @@ void store_set_timeout(struct store *s, int64_t timeout_ms)
     s->timeout_ms = timeout_ms;
 }
 
+void store_end_cancelling(struct store *s)
+{
+    s->cancel_fd = 0;
+}
+
 /* ---- Statements ---- */
 
 static err lost(struct store *s, struct store_why *why)

@@ -96,6 +96,9 @@ void store_close(struct store *s);
 /* How long the next statements may wait for the server; pg_timeout at first. */
 void store_set_timeout(struct store *s, int64_t timeout_ms);
 
+/* The last statements: they are waited for, though cancel_fd says not to. */
+void store_end_cancelling(struct store *s);
+
 /* The region that a token for these settings is signed for; absent: the caller has to know. */
 struct view store_region(const struct pg_settings *pg);
 

@@ -72,6 +72,22 @@ static const char revisions[] =
     "create trigger sallyport_tell_nodes after insert on sallyport_revisions\n"
     "    for each row execute function sallyport_tell_nodes();\n";
 
+/* Who serves this configuration now, and how many logins by IAM each may make (store/nodes.h).
+ * Nodes of an older version have no row and mind nobody's. */
+static const char nodes[] =
+    "create table sallyport_nodes (\n"
+    "    id uuid primary key,\n"
+    "    boot uuid not null,\n"
+    "    name text not null,\n"
+    "    version text not null,\n"
+    "    started_at timestamptz not null default clock_timestamp(),\n"
+    "    seen_at timestamptz not null default clock_timestamp(),\n"
+    "    leaves_at timestamptz,\n"
+    "    share integer not null default 0 check (share >= 0),\n"
+    "    share_since timestamptz not null default clock_timestamp(),\n"
+    "    logins_per_second real not null default 0\n"
+    ");\n";
+
 static const char consumers[] =
     "create table sallyport_consumers (\n"
     "    username text unique deferrable initially deferred,\n"
@@ -113,6 +129,8 @@ static const char drop_revisions[] =
     "drop table if exists sallyport_revisions;\n"
     "drop function if exists sallyport_tell_nodes();\n";
 
+static const char drop_nodes[] = "drop table if exists sallyport_nodes;\n";
+
 static const char drop_consumers[] =
     "drop table if exists sallyport_role_consumers, sallyport_consumers;\n";
 
@@ -126,6 +144,7 @@ static const char drop_plugins[] = "drop table if exists sallyport_plugins;\n";
 const struct migration store_migrations[] = {
     {"000_base", base, NULL, drop_base},
     {"001_revisions", revisions, NULL, drop_revisions},
+    {"002_nodes", nodes, NULL, drop_nodes},
     {"003_consumers", consumers, NULL, drop_consumers},
     {"005_plugins", plugins, NULL, drop_plugins},
     NEWER_MIGRATIONS

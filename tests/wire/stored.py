@@ -7,12 +7,14 @@ import harness
 import pytest
 
 CLEAN = ("SALLYPORT_", "KONG_", "AWS_", "PG")
-MIGRATIONS = ["000_base", "001_revisions", "003_consumers", "005_plugins"]
+MIGRATIONS = ["000_base", "001_revisions", "002_nodes", "003_consumers", "005_plugins"]
 # What those after the first version made.
-LATER_TABLES = ["sallyport_plugins", "sallyport_role_consumers", "sallyport_consumers"]
+LATER_TABLES = ["sallyport_nodes", "sallyport_plugins", "sallyport_role_consumers",
+                "sallyport_consumers"]
 TABLES = (
     "sallyport_consumers sallyport_issuers sallyport_migrations sallyport_migrations_pending "
-    "sallyport_plugins sallyport_revisions sallyport_role_consumers sallyport_role_issuers "
+    "sallyport_nodes sallyport_plugins sallyport_revisions "
+    "sallyport_role_consumers sallyport_role_issuers "
     "sallyport_role_routes sallyport_role_services sallyport_roles sallyport_routes "
     "sallyport_services sallyport_vaults"
 ).split()

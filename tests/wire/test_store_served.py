@@ -87,6 +87,9 @@ def test_an_import_is_served_by_every_node_within_a_second(fed, gateway, bed, is
                                   " from sallyport_revisions"))
         for served in nodes:
             wait_for_path(served, f"/order{n}/2")
+            # The workers serve it a moment before the line is written.
+            wait_until(lambda: len(events(served, "configuration_loaded")) == n - 1,
+                       10, "the line of the load")
             [loaded] = events(served, "configuration_loaded")[n - 2 :]
             assert loaded["cause"] == "database"
             took = datetime.datetime.fromisoformat(loaded["time"].replace("Z", "+00:00"))

@@ -286,7 +286,8 @@ static void a_database_out_of_reach_is_a_warning(void **state)
 static void status_shows_everything(void **state)
 {
     const struct status_service services[] = {
-        {.name = VIEW("shop"), .reachable = true, .connections = 5, .idle = 2, .waiting = 1}};
+        {.name = VIEW("shop"), .reachable = true, .connections = 5, .idle = 2, .waiting = 1,
+         .logins_per_second = 0.25}};
     const struct status_issuer issuers[] = {
         {.name = VIEW("okta"), .keys_loaded = true, .keys_age_s = 17}};
     struct reply r;
@@ -299,7 +300,13 @@ static void status_shows_everything(void **state)
                                                .issuers = issuers,
                                                .issuer_count = 1,
                                                .services = services,
-                                               .service_count = 1});
+                                               .service_count = 1,
+                                               .logins = {.state = "shared",
+                                                          .max_rate = 200,
+                                                          .share = 63,
+                                                          .nodes = 3,
+                                                          .per_second = 1.1,
+                                                          .store_per_second = 0.1}});
     ask(*state, "GET /status" CLOSING, &r);
     assert_status(&r, 200);
     assert_string_equal(
@@ -311,7 +318,9 @@ static void status_shows_everything(void **state)
         "\"workers\":2,\"client_connections\":9,\"issuers\":[{\"name\":\"okta\","
         "\"keys_loaded\":true,\"keys_age_s\":17,\"last_error\":null}],\"services\":[{\"name\":"
         "\"shop\",\"reachable\":true,\"connections\":5,\"idle\":2,\"waiting\":1,"
-        "\"last_error\":null}]}\n");
+        "\"logins_per_second\":0.2,\"last_error\":null}],\"iam_logins\":{\"state\":\"shared\","
+        "\"max_rate\":200,\"share\":63,\"nodes\":3,\"per_second\":1.1,"
+        "\"store_per_second\":0.1}}\n");
 }
 
 static void metrics_come_as_prometheus_text(void **state)

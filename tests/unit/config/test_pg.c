@@ -397,6 +397,16 @@ static const struct {
     {"pg_timeout = 2147483647\n", "1:0 error: 'pg_timeout': must be from 1 to 2147483646\n"},
     {"pg_password = {vault://env/NONE}\n",
      "1:0 error: 'pg_password': the environment variable 'NONE' is not set\n"},
+    {"pg_iam_auth_max_rate = 0\n", "1:0 error: 'pg_iam_auth_max_rate': must be from 1 to 1000\n"},
+    {"pg_iam_auth_max_rate = 1001\n",
+     "1:0 error: 'pg_iam_auth_max_rate': must be from 1 to 1000\n"},
+    {"pg_iam_auth_max_rate = 200\n", ""},
+    {"pg_iam_auth_max_rate = 201\n",
+     "1:0 warning: 'pg_iam_auth_max_rate': RDS takes fewer than 200 new logins by IAM a second; it "
+     "may refuse what is beyond\n"},
+    {"pg_ro_iam_auth_max_rate = 10\n",
+     "1:0 error: 'pg_ro_iam_auth_max_rate': there is no such property; did you mean "
+     "'pg_iam_auth_max_rate'?\n"},
     {"lua_ssl_trusted_certificate = missing.pem\n",
      "1:0 error: 'lua_ssl_trusted_certificate': the file 'etc/missing.pem' cannot be read\n"},
 };
@@ -451,6 +461,38 @@ static void each_connection_has_its_own_proof(void **state)
     clear(&l);
 }
 
+static void a_service_that_would_log_in_faster_than_all_nodes_may_is_named(void **state)
+{
+    struct meta at = {.line = 7};
+    const struct service services[] = {
+        {.meta = at, .name = VIEW("iam"), .primary.iam_auth.enabled = true, .pool.login_rate = 11},
+        {.meta = at, .name = VIEW("even"), .primary.iam_auth.enabled = true, .pool.login_rate = 10},
+        {.meta = at, .name = VIEW("password"), .pool.login_rate = 100},
+        {.meta = at, .name = VIEW("unread"), .read.iam_auth.enabled = true, .pool.login_rate = 20},
+        {.meta = at, .name = VIEW("read"), .has_read = true, .read.iam_auth.enabled = true,
+         .pool.login_rate = 20},
+    };
+    const struct entities all = {.services = services, .service_count = COUNT_OF(services)};
+    struct loaded l;
+    (void)state;
+
+    load_well(&l, "pg_iam_auth_max_rate = 10\n", NULL);
+    assert_int_equal(l.node.pg_iam_auth_max_rate, 10);
+    entities_check_rates(&all, &l.node, VIEW("sallyport.yaml"), &l.t.d);
+    test_describe(&l.t.d, &l.said);
+    assert_string_equal(
+        test_said(&l.said),
+        "7:0 warning: service iam: its login_rate, 11 a second, is more than the 10 of "
+        "pg_iam_auth_max_rate, which all nodes share; its logins by IAM keep to the lower one\n"
+        "7:0 warning: service read: its login_rate, 20 a second, is more than the 10 of "
+        "pg_iam_auth_max_rate, which all nodes share; its logins by IAM keep to the lower one\n");
+    assert_int_equal(l.t.d.errors, 0);
+    clear(&l);
+    load_well(&l, "", NULL);
+    assert_int_equal(l.node.pg_iam_auth_max_rate, 200);
+    clear(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -464,6 +506,7 @@ int main(void)
         cmocka_unit_test(iam_raises_what_was_not_said),
         cmocka_unit_test(files_of_authorities_are_taken_from_the_folder),
         cmocka_unit_test(what_contradicts_is_named),
+        cmocka_unit_test(a_service_that_would_log_in_faster_than_all_nodes_may_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
