@@ -123,7 +123,8 @@ int64_t store_identity_turn(struct store_identity *x)
     }
     if (x->news)
         return now_ms();
-    int wait_ms = uv_backend_timeout(&x->loop);
+    /* Of a loop with nothing to do libuv says 0: not to wait. */
+    int wait_ms = uv_loop_alive(&x->loop) ? uv_backend_timeout(&x->loop) : -1;
     int64_t due_ms = sooner(x->due_ms, aws_sessions_next_ms(x->sessions));
     return wait_ms >= 0 ? sooner(now_ms() + wait_ms, due_ms) : due_ms;
 }

@@ -2,7 +2,9 @@
 
 import datetime
 import json
+import os
 import signal
+from pathlib import Path
 
 import harness
 import pytest
@@ -157,6 +159,20 @@ def test_a_connection_that_is_cut_is_made_anew_with_a_token_of_its_own(fed, gate
     wait_for_state(served, "listening")
     feed(fed, renamed(bed, issuer, "later"))
     wait_for_path(served, "/later/2")
+
+
+def test_a_node_that_only_listens_is_idle(fed, gateway, bed):
+    def cpu_seconds():
+        fields = Path(f"/proc/{served.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    served = gateway(node=node(fed))
+    wait_for_state(served, "listening")
+    asked = f"db={fed.name} app=sallyport LOG:  statement: select pg_is_in_recovery()"
+    before = len(bed.wait_for_log(asked))
+    began = cpu_seconds()
+    bed.wait_for_log(asked, count=before + 4)  # every half second
+    assert cpu_seconds() - began < 0.5
 
 
 def test_sts_is_asked_once_however_often_a_connection_is_made_anew(fed, gateway, bed):
