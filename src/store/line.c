@@ -21,6 +21,8 @@ enum {
     PAUSE_MAX_MS = 1000,
     IAM_PAUSE_MAX_MS = 3000,
     REFUSED_PAUSE_MAX_MS = 15000,
+    HURRIES = 4, /* addresses that changed and were logged in to at once, within */
+    HURRIES_MS = 30000,
 };
 
 static const char role_sql[] = "select pg_is_in_recovery(),"
@@ -105,18 +107,20 @@ static void miss(struct store_line *l, err e, const struct store_why *why, int64
     l->troubled = true;
 }
 
-void store_line_lose(struct store_line *l, err e, const struct store_why *why)
-{
-    hang_up(l);
-    miss(l, e, why, (int64_t)random_below(LOST_PAUSE_MS));
-}
-
 static int64_t pause_of(const struct store_line *l, enum store_miss kind)
 {
     int64_t most = store_pause_max_ms(kind, l->pg->iam_auth, l->failures);
     int64_t least = kind == MISS_NOBODY ? most / 3 : 1;
 
     return least + (int64_t)random_below((uint64_t)(most - least));
+}
+
+void store_line_lose(struct store_line *l, err e, const struct store_why *why)
+{
+    hang_up(l);
+    /* After one that was of use; what logs in and breaks off is a failure like others. */
+    miss(l, e, why,
+         l->failures == 0 ? (int64_t)random_below(LOST_PAUSE_MS) : pause_of(l, MISS_FAILED));
 }
 
 static unsigned miss_attempt(struct store_line *l, err e, const struct store_why *why, bool taken)
@@ -135,8 +139,26 @@ static bool has_moved(const struct store_line *l)
 
 static bool wants_another(const struct store_line *l)
 {
+    /* What listens is a writer, though by its settings it may only read. */
     return l->s == NULL || has_moved(l) ||
-           (l->writes && l->standby && l->addresses.count > 1);
+           (l->writes && !l->listening && l->addresses.count > 1);
+}
+
+/* By what the name says now.  One that alternates must not make a login of every look-up. */
+static void hurry(struct store_line *l)
+{
+    if (l->hurries == 0 || now_ms() >= l->hurries_end_ms) {
+        l->hurries = 0;
+        l->hurries_end_ms = now_ms() + HURRIES_MS;
+    }
+    if (l->hurries < HURRIES) {
+        l->hurries++;
+        l->due_ms = 0;
+        store_opening_free(l->opening); /* it may be to one that is gone */
+        l->opening = NULL;
+    } else if (l->s != NULL) {
+        l->due_ms = l->hurries_end_ms;
+    }
 }
 
 static void take_addresses(struct store_line *l, const struct store_addresses *found)
@@ -145,10 +167,8 @@ static void take_addresses(struct store_line *l, const struct store_addresses *f
         return;
     l->addresses = *found;
     l->avoided[0] = '\0';
-    store_opening_free(l->opening); /* it may be to one that is gone */
-    l->opening = NULL;
     if (wants_another(l))
-        l->due_ms = 0;
+        hurry(l);
 }
 
 static unsigned look_up(struct store_line *l)
@@ -404,7 +424,7 @@ err store_line_open(struct store_line *l, const struct node_config *node,
     l->node = node;
     l->pg = pg;
     l->signer = *signer;
-    l->failures = 0;
+    l->failures = l->hurries = 0;
     l->due_ms = l->look_ms = 0;
     l->error = OK;
     if (store_address_literal(pg->host.data, &l->addresses))

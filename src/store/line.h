@@ -14,7 +14,8 @@
  * What costs the server nothing is tried often: as long as nobody takes the connection, or the
  * server only starts, about every 200 ms.  Logins that fail are paced, by chance (full jitter) up
  * to 0.5 s, 1 s and so on, at most 1 s, 3 s by IAM (RDS takes at most 200 logins by IAM a second,
- * from all nodes), 15 s where the login is refused.
+ * from all nodes), 15 s where the login is refused; so are those that LISTEN breaks off.  Addresses
+ * that change hurry four logins within 30 s, and no more: those of some names always do.
  *
  * Thread rule: all functions on one thread.  None waits for the network, but that LISTEN and
  * pg_schema are said in one round trip each to a server that has just answered.
@@ -74,6 +75,8 @@ struct store_line {
     unsigned failures;                 /* in a row */
     bool troubled, told;               /* what the log has said: amiss, a standby */
     int64_t due_ms;                    /* of the next attempt */
+    unsigned hurries;                  /* attempts that new addresses made due at once */
+    int64_t hurries_end_ms;            /* then they count from zero */
     bool asked;
     int64_t asked_ms;
     int64_t ask_ms; /* of the next question; on one that is asked: once more */
