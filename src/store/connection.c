@@ -287,7 +287,9 @@ err store_begin(struct store *s, int64_t lock_wait_ms, struct store_why *why)
     char setting[64];
     int64_t usual_ms = s->timeout_ms;
 
-    TRY(store_script(s, "begin", why));
+    /* Whatever the login's default is: a snapshot of before the lock would miss what whoever held
+     * it has done. */
+    TRY(store_script(s, "begin isolation level read committed", why));
     snprintf(setting, sizeof setting, "set local lock_timeout = %lld", (long long)lock_wait_ms);
     TRY(store_script(s, setting, why));
     s->timeout_ms = lock_wait_ms + usual_ms;

@@ -51,11 +51,18 @@ static void take_row(const struct store_rows *rows, size_t row, struct migration
     out->pending += !finished;
 }
 
+/* A table of that name may be a stranger's who may create in the schema, too: it would say what is
+ * pending, and its triggers would run as us.  Whoever migrates is the owner or one of its members. */
+#define OWN_LEDGER                                                                                 \
+    "p.tablename = 'sallyport_migrations_pending' and pg_has_role(p.tableowner,"                   \
+    " (select m.tableowner from pg_tables m where m.schemaname = p.schemaname"                     \
+    " and m.tablename = 'sallyport_migrations'), 'member')"
+
 /* Not to_regclass of the bare names: that would find the tables of another schema, too. */
 static const char find_tables[] =
-    "select count(*) filter (where tablename = 'sallyport_migrations'),"
-    " count(*) filter (where tablename = 'sallyport_migrations_pending')"
-    " from pg_tables where schemaname = current_schema()";
+    "select count(*) filter (where p.tablename = 'sallyport_migrations'),"
+    " count(*) filter (where " OWN_LEDGER ")"
+    " from pg_tables p where p.schemaname = current_schema()";
 
 static const char read_finished[] =
     "select name, finished_at is not null, true from sallyport_migrations order by 1";
@@ -172,11 +179,16 @@ static err check_create(struct store *s, struct store_why *why)
  * that writes rows has another application_name.
  */
 static const char ledger[] =
-    "create table if not exists sallyport_migrations_pending (\n"
-    "    name text primary key,\n"
-    "    executed_at timestamptz not null default now(),\n"
-    "    after text not null references sallyport_migrations (name)\n"
-    ");\n"
+    "do $$ begin\n"
+    "    if not exists (select from pg_tables p where p.schemaname = current_schema()\n"
+    "                   and " OWN_LEDGER ") then\n"
+    "        create table sallyport_migrations_pending (\n"
+    "            name text primary key,\n"
+    "            executed_at timestamptz not null default now(),\n"
+    "            after text not null references sallyport_migrations (name)\n"
+    "        );\n"
+    "    end if;\n"
+    "end $$;\n"
     "create or replace function sallyport_refuse_older() returns trigger language plpgsql as $$\n"
     "declare\n"
     "    unknown text;\n"
@@ -203,16 +215,29 @@ static const char ledger[] =
 static const char drop_ledger[] =
     "drop table if exists sallyport_migrations_pending;\n";
 
-/* The read-only login reads new tables, too: whoever may select from the oldest one. */
+/* Our tables, before new ones are made. */
+static const char note_tables[] =
+    "select set_config('sallyport.tables', coalesce(string_agg(t.oid::text, ','), ''), true)"
+    " from pg_class m join pg_class t on t.relnamespace = m.relnamespace and t.relkind = 'r'"
+    " and t.relname like 'sallyport\\_%' and pg_has_role(t.relowner, 'usage')"
+    " where m.oid = 'sallyport_migrations'::regclass";
+
+/* The read-only login reads new tables, too: whoever may select from every older one.  Nobody gains
+ * anything on those. */
 static const char copy_grants[] =
-    "do $$ declare g record; begin\n"
+    "do $$ declare\n"
+    "    g record;\n"
+    "    older oid[] := string_to_array(current_setting('sallyport.tables'), ',')::oid[];\n"
+    "begin\n"
     "    for g in select t.relname, a.grantee::regrole as who from pg_class m\n"
     "        cross join aclexplode(m.relacl) a\n"
     "        join pg_class t on t.relnamespace = m.relnamespace and t.relkind = 'r'\n"
     "            and t.relname like 'sallyport\\_%'\n"
     "        where m.oid = 'sallyport_migrations'::regclass and a.privilege_type = 'SELECT'\n"
     "            and a.grantee <> 0 and pg_has_role(t.relowner, 'usage')\n"
-    "            and not has_table_privilege(a.grantee, t.oid, 'SELECT')\n"
+    "            and t.oid <> all (older)\n"
+    "            and not exists (select from unnest(older) o\n"
+    "                            where not has_table_privilege(a.grantee, o, 'SELECT'))\n"
     "    loop\n"
     "        execute format('grant select on %I to %s', g.relname, g.who);\n"
     "    end loop;\n"
@@ -241,6 +266,7 @@ static err note_finished(struct store *s, struct view name, struct store_why *wh
 static err run_ups(struct store *s, const struct migrations_status *status, size_t *done,
                    struct store_why *why)
 {
+    TRY(store_script(s, note_tables, why));
     for (size_t i = 0; i < store_migration_count; i++) {
         if (!status->states[i].executed)
             TRY(store_script(s, store_migrations[i].up, why));

@@ -334,6 +334,25 @@ def test_what_somebody_wrote_past_the_program_does_not_survive_an_import(small):
     assert got.stdout.splitlines()[:2] == ["~ issuer okta: audience, issuer, colour", "- role one"]
 
 
+def test_an_import_sees_what_was_done_while_it_waited_for_its_turn(small):
+    """Though the login's transactions are, by default, of a level that keeps their first view."""
+    small.sql("alter role kong set default_transaction_isolation = 'repeatable read'")
+    try:
+        with psycopg2.connect(small.bed.superuser_dsn(small.name)) as other:
+            other.cursor().execute("select pg_advisory_xact_lock(1396788304, hashtext('public'))")
+            command, environment = small.command(
+                "config", "db_import", small.folder / "small.yaml", environment=SECRET)
+            running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+            waiting = ("select pid from pg_stat_activity where usename = 'kong'"
+                       " and wait_event = 'advisory'")
+            wait_until(lambda: small.sql(waiting), 60, "the import's wait")
+            small.sql("delete from sallyport_roles where name = 'one'")
+        said, _ = running.communicate(timeout=60)
+    finally:
+        small.sql("alter role kong reset default_transaction_isolation")
+    assert said.splitlines() == ["+ role one", "import successful"]
+
+
 def test_an_import_that_would_not_read_back_is_taken_back(small):
     before = exported(small)
     small.sql("create function spoil() returns trigger language plpgsql as"

@@ -166,10 +166,57 @@ def test_several_that_go_up_at_once_do_not_collide(old):
     assert set(pending(old)) == NEW
 
 
+READABLE = ("select relname from pg_class where relkind = 'r' and relname like 'sally%'"
+            " and has_table_privilege('keeper', oid, 'SELECT') order by 1")
+
+
 def test_who_may_read_the_tables_may_read_new_ones(old):
-    old.sql("grant select on sallyport_migrations to keeper")
+    old.sql("grant select on all tables in schema public to keeper")
+    old.sql("drop table sallyport_migrations_pending")  # as the first version left it
     assert_done(by_newer(old, "up"))
-    readable = ("select relname from pg_class where relkind = 'r' and relname like 'sally%'"
-                " and has_table_privilege('keeper', oid, 'SELECT')")
-    assert {"sallyport_things", "sallyport_more", "sallyport_migrations_pending",
-            "sallyport_routes"} <= set(old.sql(readable).split())
+    assert old.sql(READABLE).split() == sorted([*TABLES, "sallyport_things", "sallyport_more"])
+
+
+@pytest.mark.parametrize("withheld", ["sallyport_services", "sallyport_migrations"])
+def test_who_may_not_read_all_of_them_gains_nothing(old, withheld):
+    """As somebody who watches the versions alone, or from whom a table is kept."""
+    old.sql("grant select on all tables in schema public to keeper;"
+            f" revoke select on {withheld} from keeper")
+    before = old.sql(READABLE)
+    assert withheld not in before.split() and len(before.split()) == len(TABLES) - 1
+    assert_done(by_newer(old, "up"))
+    assert old.sql(READABLE) == before
+
+
+STRANGE = ("create table sallyport_migrations_pending (name text, executed_at timestamptz default"
+           " now(), after text);"
+           " insert into sallyport_migrations_pending values ('666_ahead', now(), '000_base');"
+           " create function be_kong() returns trigger language plpgsql as"
+           " $$begin grant all on all tables in schema public to keeper; return new; end$$;"
+           " create trigger be_kong before insert on sallyport_migrations_pending for each row"
+           " execute function be_kong();"
+           " grant all on sallyport_migrations_pending to public; reset role;")
+
+
+def test_a_strangers_table_of_pending_migrations_is_none(old, bed, issuer):
+    """Who may create in the schema neither says what is pending nor has a trigger run by others."""
+    old.sql("drop table sallyport_migrations_pending; grant create, usage on schema public to"
+            " keeper; set role keeper; " + STRANGE)
+    path = old.folder / "other.yaml"
+    path.write_text(renamed(bed, issuer, "other"))
+    # Older programs read on, and this one may still write.
+    got = old.run("config", "db_export", "-")
+    assert (got.returncode, got.stderr) == (0, "")
+    got = by_newer(old, "up")
+    assert got.returncode == 1
+    assert 'relation "sallyport_migrations_pending" already exists' in got.stderr
+    assert "sallyport_services" not in old.sql(READABLE).split()
+    assert_done(old.migrations("list"))
+
+
+def test_a_strangers_table_before_the_first_one_is_none(store):  # noqa: F811
+    store.sql("grant create, usage on schema public to keeper; set role keeper; " + STRANGE)
+    got = store.migrations("bootstrap")
+    assert got.returncode == 1
+    assert 'relation "sallyport_migrations_pending" already exists' in got.stderr
+    assert store.tables() == ["sallyport_migrations_pending"]
