@@ -51,8 +51,11 @@ static void take_row(const struct store_rows *rows, size_t row, struct migration
     out->pending += !finished;
 }
 
-/* A table of that name may be a stranger's who may create in the schema, too: it would say what is
- * pending, and its triggers would run as us.  Whoever migrates is the owner or one of its members. */
+/*
+ * A table of that name may be a stranger's who may create in the schema, too: it would say what is
+ * pending, and its triggers would run as us.  Whoever migrates is the owner of the first table, or a
+ * member of that role.
+ */
 #define OWN_LEDGER                                                                                 \
     "p.tablename = 'sallyport_migrations_pending' and pg_has_role(p.tableowner,"                   \
     " (select m.tableowner from pg_tables m where m.schemaname = p.schemaname"                     \
