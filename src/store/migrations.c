@@ -53,8 +53,8 @@ static void take_row(const struct store_rows *rows, size_t row, struct migration
 
 /*
  * A table of that name may be a stranger's who may create in the schema, too: it would say what is
- * pending, and its triggers would run as us.  Whoever migrates is the owner of the first table, or a
- * member of that role.
+ * pending, and its triggers would run as us.  Whoever migrates owns the first table, or is a
+ * member of the role that does.
  */
 #define OWN_LEDGER                                                                                 \
     "p.tablename = 'sallyport_migrations_pending' and pg_has_role(p.tableowner,"                   \
