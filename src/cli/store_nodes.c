@@ -368,13 +368,14 @@ void store_nodes_free(struct store_nodes *n)
 void store_nodes_leave(struct store_nodes *n, struct store *s)
 {
     struct store_why why;
-    int64_t latest_ns = login_pace_latest_ns(n->pace), rest_ms = 0;
+    int64_t latest_ns, rest_ms = 0;
 
     if (!n->joined || s == NULL)
         return;
+    login_pace_set(n->pace, 0, LOGIN_PERIOD_MS); /* no login is later than the latest */
+    latest_ns = login_pace_latest_ns(n->pace);
     if (latest_ns != INT64_MIN)
         rest_ms = LOGIN_PERIOD_MS - (now_ns() - latest_ns) / NS_PER_MS;
-    login_pace_set(n->pace, 0, LOGIN_PERIOD_MS);
     store_end_cancelling(s);
     store_set_timeout(s, LEAVE_MS);
     err e = nodes_leave(s, &n->self, rest_ms, &why);

@@ -216,7 +216,7 @@ static void take_turn(struct store_watch *w, struct store_line *l)
     if (l->writes)
         w->answered = (brought & LINE_ANSWERED) != 0;
     /* Nobody took the connection: no login was made. */
-    if ((brought & LINE_FAILED) != 0 && l->s == NULL && l->avoided[0] == '\0' && l->pg != NULL)
+    if ((brought & LINE_FAILED) != 0 && l->s == NULL && !l->taken && l->pg != NULL)
         store_nodes_no_login(w->nodes, l->pg);
     if ((brought & LINE_HEARD) != 0) {
         w->heard = l->number;

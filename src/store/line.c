@@ -233,6 +233,7 @@ static unsigned begin(struct store_line *l)
     if (l->pg->iam_auth)
         login.region = l->signer.region(l->signer.arg, l->pg);
     e = store_opening_new(&login, &chosen, &l->opening, &why);
+    l->taken = !failed(e); /* perhaps */
     return failed(e) ? miss_attempt(l, e, &why, false) : 0;
 }
 
@@ -305,11 +306,11 @@ static unsigned step(struct store_line *l)
     if (!failed(e) && s == NULL)
         return 0;
     const char *taker = store_opening_address(l->opening);
-    bool taken = taker[0] != '\0';
+    l->taken = taker[0] != '\0';
     snprintf(l->avoided, sizeof l->avoided, "%s", taker);
     store_opening_free(l->opening);
     l->opening = NULL;
-    return failed(e) ? miss_attempt(l, e, &why, taken) : adopt(l, s);
+    return failed(e) ? miss_attempt(l, e, &why, l->taken) : adopt(l, s);
 }
 
 /* ---- What is up ---- */

@@ -72,6 +72,7 @@ struct store_line {
     int64_t look_ms;
     struct store_opening *opening;
     char avoided[STORE_ADDRESS_BYTES]; /* the latest that took a connection in vain */
+    bool taken;                        /* the latest attempt: it may have been a login */
     unsigned failures;                 /* in a row */
     bool troubled, told;               /* what the log has said: amiss, a standby */
     int64_t due_ms;                    /* of the next attempt */

@@ -7,10 +7,12 @@ import threading
 import time
 
 import harness
+import psycopg2
 import pytest
 from bed.postgres import wait_until
 from stored import assert_done, logins, store  # noqa: F401 (fixtures)
-from test_store_served import KEEPER_READS, BY_PASSWORD, events, feed, metric, node
+from test_store_served import (
+    KEEPER_READS, BY_PASSWORD, events, feed, metric, node, renamed, wait_for_path)
 
 GONE_SECONDS = 15
 
@@ -200,6 +202,54 @@ def test_a_copy_of_a_prefix_is_another_node(fed, gateway):
     two.start()
     for served in (one, two):
         wait_for_share(served, 2, 95)
+
+
+@pytest.fixture
+def held(fed):
+    """The lock under which shares are raised is somebody else's, until the transaction ends."""
+    other = psycopg2.connect(fed.bed.superuser_dsn(fed.name))
+    other.cursor().execute("select pg_advisory_xact_lock(1396788305, hashtext('public'))")
+    yield other
+    other.close()
+
+
+def wait_for_the_wait(cursor):
+    """The backend of a node that waits for the lock."""
+    def pid():
+        cursor.execute("select pid from pg_stat_activity where usename = 'kong'"
+                       " and datname = current_database() and wait_event = 'advisory'")
+        return cursor.fetchone()
+
+    return wait_until(pid, 60, "the node's wait for the lock")[0]
+
+
+def test_what_was_raised_while_a_node_waited_for_the_lock_is_seen(fed, gateway, held):
+    """Though the login's transactions are, by default, of a level that keeps their first view."""
+    fed.sql("alter role kong set default_transaction_isolation = 'repeatable read'")
+    try:
+        served = gateway(node=node(fed))
+        cursor = held.cursor()
+        cursor.execute("insert into sallyport_nodes (id, boot, name, version, share)"
+                       " values (gen_random_uuid(), gen_random_uuid(), 'other', '1', 190)")
+        wait_for_the_wait(cursor)
+        held.commit()
+        own = "select share from sallyport_nodes where name <> 'other' and share > 0"
+        assert wait_until(lambda: fed.sql(own), 20, "a share") == "10"
+        wait_for_share(served, 2, 10)
+    finally:
+        fed.sql("alter role kong reset default_transaction_isolation")
+
+
+def test_a_wait_for_the_lock_that_is_cancelled_leaves_no_transaction_open(
+    fed, gateway, held, bed, issuer
+):
+    served = gateway(node=node(fed))
+    cursor = held.cursor()
+    cursor.execute("select pg_cancel_backend(%s)", [wait_for_the_wait(cursor)])
+    wait_until(lambda: events(served, "node_not_counted"), 20, "the refusal")
+    held.rollback()
+    feed(fed, renamed(bed, issuer, "later"))
+    wait_for_path(served, "/later/2", seconds=10)
 
 
 def test_without_a_store_the_node_is_alone(gateway):
