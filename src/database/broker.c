@@ -271,13 +271,19 @@ static void leave_home(struct backend *backend)
     backend->state = BACKEND_MOVING;
 }
 
-bool broker_is_spent(const struct broker *b, const struct backend *backend, int64_t now_ns)
+/* Under the lock: only what runs on it ends there. */
+static bool is_outdated(const struct broker *b, const struct backend *backend, int64_t now_ns)
 {
     int64_t lifetime = b->service.pool.max_lifetime_ms;
 
-    return b->closing || (b->retired && b->waiting == 0) || backend->login_number < b->proven ||
+    return backend->login_number < b->proven ||
            (lifetime > 0 && now_ns - backend->born_ns > lifetime * NS_PER_MS) ||
            broker_session_ended(backend->session);
+}
+
+bool broker_is_spent(const struct broker *b, const struct backend *backend, int64_t now_ns)
+{
+    return b->closing || (b->retired && b->waiting == 0) || is_outdated(b, backend, now_ns);
 }
 
 /* Whether the calls of the session may run on the connection. */
@@ -353,7 +359,9 @@ void broker_refill(struct broker *b, struct backend *backend)
     while (atomic_load_explicit(&b->waiting_hint, memory_order_relaxed) > 0 &&
            may_join(b, backend, now)) {
         pthread_mutex_lock(&b->lock);
-        struct db_call *call = b->closing ? NULL : next_waiter(b, backend, true, now);
+        /* Or it would never come free, and so never leave, as long as the load goes on. */
+        bool ends = b->closing || is_outdated(b, backend, now);
+        struct db_call *call = ends ? NULL : next_waiter(b, backend, true, now);
         if (call != NULL && broker_owes(b, backend->session, call, now))
             call = NULL;
         if (call != NULL) {
@@ -516,6 +524,7 @@ static struct backend *pick_shared(struct broker *b, struct broker_worker *at,
     {
         struct backend *backend = LIST_ENTRY(node, struct backend, link);
         if (serves(b, backend, s) && may_join(b, backend, now_ns) &&
+            !is_outdated(b, backend, now_ns) &&
             (best == NULL || backend->in_flight < best->in_flight))
             best = backend;
     }
