@@ -9,7 +9,7 @@
 
 enum {
     ARENA_BLOCK_BYTES = 1024,
-    ARENA_MAX_BYTES = 1024 * 1024,
+    ARENA_MAX_BYTES = 4 * 1024 * 1024, /* of all its logins, of which each may take 60 KB */
     /* A call joins a shared connection only when the one in front has not been running long:
      * what is slow once is likely to stay so. */
     SHARED_PATIENCE_MS = 20,

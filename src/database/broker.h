@@ -125,6 +125,9 @@ struct broker_options {
     void *arg;
 };
 
+/* A broker keeps every login that it was changed to; after so many a new broker is made. */
+enum { BROKER_LOGINS_MAX = 64 };
+
 /* How logins are made, from a change on.  Never freed before the broker. */
 struct broker_login {
     struct endpoint endpoint;

@@ -40,6 +40,9 @@ const struct endpoint *broker_proven_endpoint(struct broker *b)
     return &l->endpoint;
 }
 
+/* How soon to look again whether the connection that a trial before brought has made one leave. */
+enum { TRIAL_ROOM_MS = 100 };
+
 /* Under the lock.  Without connections whoever waits has the login tried. */
 static enum broker_room find_trial(struct broker *b, int64_t now_ns, int64_t *at_ns)
 {
@@ -49,6 +52,10 @@ static enum broker_room find_trial(struct broker *b, int64_t now_ns, int64_t *at
         return BROKER_NO_NEED;
     if (now_ns < s->retry_at_ns) {
         *at_ns = s->retry_at_ns;
+        return BROKER_NOT_YET;
+    }
+    if (b->total > (uint64_t)b->service.pool.max_connections) {
+        *at_ns = now_ns + (int64_t)TRIAL_ROOM_MS * NS_PER_MS;
         return BROKER_NOT_YET;
     }
     b->total++;

@@ -19,7 +19,6 @@ enum {
     NS_PER_S = 1000000000,
     NS_PER_MS = 1000000,
     NAME_MAX_BYTES = 300,
-    LOGIN_CHANGES_MAX = 64, /* of one broker, which keeps them all; then a new one is made */
 };
 
 /* What AWS said stands in the audit's login_failure and in the log, never in an answer. */
@@ -554,7 +553,7 @@ static struct upstream *find(struct control *c, const struct service *service,
             continue;
         if (broker_matches(u->broker, service, endpoint, roles))
             return u;
-        if (u->broker->login->number < LOGIN_CHANGES_MAX &&
+        if (u->broker->login->number < BROKER_LOGINS_MAX &&
             broker_matches_but_login(u->broker, service, endpoint, roles))
             but_login = u;
     }

@@ -113,7 +113,7 @@ static void any_change_of_the_login_is_another_broker(void **state)
 /* A text for which there is no room is not left out: without its policy a session may do more. */
 static void without_room_for_all_of_it_there_is_no_broker(void **state)
 {
-    enum { TOO_LONG = 2 << 20 };
+    enum { TOO_LONG = 8 << 20 };
     char *text = malloc(TOO_LONG);
     (void)state;
 
@@ -200,7 +200,7 @@ static void a_broker_of_callers_sessions_does_not(void **state)
 
 static void a_changed_login_is_what_the_next_configuration_is_compared_with(void **state)
 {
-    enum { TOO_LONG = 2 << 20 };
+    enum { TOO_LONG = 8 << 20 };
     const struct endpoint base = of_all_callers();
     struct endpoint e = base;
     char *text = malloc(TOO_LONG);
@@ -261,6 +261,51 @@ static void a_changed_login_is_tried_while_another_serves(void **state)
     broker_release_reference(b);
 }
 
+/* What has no room would go on by the login before, however often it is loaded. */
+static void there_is_room_for_as_many_logins_as_a_broker_may_have(void **state)
+{
+    enum { MUCH = 60000 };
+    struct endpoint e = of_all_callers();
+    char *text = malloc(MUCH);
+    (void)state;
+
+    assert_non_null(text);
+    memset(text, 'x', MUCH);
+    e.iam_auth.policy = view_of(text, MUCH);
+    struct broker *b = make(&e, &no_roles);
+    assert_non_null(b);
+    while (b->login->number < BROKER_LOGINS_MAX)
+        assert_true(broker_change_login(b, &e));
+    broker_release_reference(b);
+    free(text);
+}
+
+/* However many changes come while the connections of the first are busy. */
+static void trials_go_beyond_the_budget_by_one(void **state)
+{
+    const struct endpoint base = of_all_callers();
+    int64_t at = 0, now = INT64_C(1) << 40;
+    struct endpoint e = base;
+    (void)state;
+
+    struct broker *b = make(&base, &no_roles);
+    assert_non_null(b);
+    b->proven = 1;
+    b->common.connections = b->total = 1;
+    e.user = VIEW("other");
+    assert_true(broker_change_login(b, &e));
+    assert_int_equal(broker_begin_trial(b, now, &at), BROKER_ROOM);
+    assert_true(broker_change_login(b, &base)); /* while that trial goes on */
+    assert_int_equal(broker_begin_trial(b, now, &at), BROKER_NOT_YET);
+    assert_true(at > now && at < now + 1000000000);
+    assert_int_equal(b->total, 2);
+    broker_login_done(b, &b->common, NULL);
+    assert_int_equal(broker_begin_trial(b, INT64_MAX, &at), BROKER_ROOM);
+    broker_login_done(b, &b->common, NULL);
+    b->common.connections = b->total = 0;
+    broker_release_reference(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +313,8 @@ int main(void)
         cmocka_unit_test(a_broker_of_callers_sessions_does_not),
         cmocka_unit_test(a_changed_login_is_what_the_next_configuration_is_compared_with),
         cmocka_unit_test(a_changed_login_is_tried_while_another_serves),
+        cmocka_unit_test(there_is_room_for_as_many_logins_as_a_broker_may_have),
+        cmocka_unit_test(trials_go_beyond_the_budget_by_one),
         cmocka_unit_test(any_change_of_the_login_is_another_broker),
         cmocka_unit_test(without_room_for_all_of_it_there_is_no_broker),
     };
