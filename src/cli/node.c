@@ -68,6 +68,12 @@ void cli_print_text(struct view v)
     }
 }
 
+/* Of the pid file: the first byte's lock is the claim, the second's that the number is the
+ * claimant's.  Before that it is one of a process that has ended, and may be a stranger's by now. */
+static const struct flock claim_lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+static const struct flock number_lock = {
+    .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 1, .l_len = 1};
+
 static void pid_path(const struct node_config *node, char out[CLI_PATH_BYTES])
 {
     snprintf(out, CLI_PATH_BYTES, "%.*s/sallyport.pid", VIEW_ARG(node->prefix));
@@ -113,13 +119,13 @@ int cli_claim_prefix(const struct node_config *node)
         fprintf(stderr, "Error: %s: %s\n", path, strerror(errno));
         return -1;
     }
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(fd, F_OFD_SETLK, &whole) != 0) {
+    if (fcntl(fd, F_OFD_SETLK, &claim_lock) != 0) {
         fprintf(stderr, "Error: sallyport is already running in %s\n", prefix);
         close(fd);
         return -1;
     }
-    if (ftruncate(fd, 0) != 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0) {
+    if (ftruncate(fd, 0) != 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0 ||
+        fcntl(fd, F_OFD_SETLK, &number_lock) != 0) {
         fprintf(stderr, "Error: %s: %s\n", path, strerror(errno));
         close(fd);
         return -1;
@@ -137,8 +143,8 @@ pid_t cli_running(const struct node_config *node)
     if (fd < 0)
         return 0;
     /* Asks only: a lock taken here, however short, could make a start fail. */
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    bool free_lock = fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type == F_UNLCK;
+    struct flock held = number_lock;
+    bool free_lock = fcntl(fd, F_OFD_GETLK, &held) == 0 && held.l_type == F_UNLCK;
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     if (free_lock || n <= 0)

@@ -30,7 +30,7 @@ bool cli_make_prefix(const struct node_config *node);
 
 /*
  * PREFIX/sallyport.pid holds the running process's id, and its lock: whoever holds the lock runs,
- * whatever the file says.
+ * whatever the file says; whoever holds that of its number, too, is who the file says.
  */
 /* Takes the lock and writes the pid; the descriptor stays open as long as the process runs.
  * -1 with a message when another one runs there, or the file cannot be written. */

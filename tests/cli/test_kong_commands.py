@@ -1,13 +1,17 @@
 """Kong's commands where nothing runs: words, options and exit codes.  On a running node:
 tests/wire/test_kong_commands.py."""
+import fcntl
 import os
 import re
+import struct
 import subprocess
 
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = os.environ.get("SALLYPORT", os.path.join(ROOT, "build/src/cli/sallyport"))
+
+F_OFD_SETLK = 37  # of Linux
 
 
 def run(*arguments, **environment):
@@ -39,6 +43,22 @@ def test_where_nothing_runs_every_command_says_so(conf, command, tmp_path):
         1, "", "Error: sallyport is not running in /elsewhere\n")
     code, out, err = run(command, "extra")
     assert (code, out) == (1, "") and err.startswith(f"usage: sallyport {command}")
+
+
+def test_a_number_of_before_is_nobody_s(tmp_path):
+    """A node that has claimed the prefix and not yet said who it is: the number is a stranger's."""
+    with subprocess.Popen(["sleep", "60"]) as stranger, \
+            open(tmp_path / "sallyport.pid", "w+", encoding="ascii") as pid:
+        pid.write(f"{stranger.pid}\n")
+        pid.flush()
+        fcntl.fcntl(pid, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 1, 0))
+        try:
+            for command in ("stop", "quit", "health"):
+                assert run(command, "-p", tmp_path) == (
+                    1, "", f"Error: sallyport is not running in {tmp_path}\n")
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
 
 def test_kong_s_default_prefix_is_where_a_container_looks():
