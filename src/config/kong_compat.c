@@ -137,7 +137,7 @@ static struct view listens(struct joiner *j, const struct field *f, struct view 
     struct buf out;
     bool dropped = false;
 
-    buf_init(&out, value.len + 1);
+    buf_init(&out, 2 * value.len + 1); /* a blank follows each comma */
     while (rest.data != NULL) {
         rest = view_cut(rest, ',', &item);
         dropped = add_address(&out, item) || dropped;

@@ -186,6 +186,22 @@ static void an_address_keeps_what_means_something(void **state)
     clear(&l);
 }
 
+static void many_addresses_without_blanks_between_them_are_read(void **state)
+{
+    struct loaded l;
+    (void)state;
+
+    load(&l,
+         "proxy_listen = 127.0.0.1:1,127.0.0.1:2,127.0.0.1:3,127.0.0.1:4,127.0.0.1:5,127.0.0.1:6,"
+         "127.0.0.1:7,127.0.0.1:8 bind\n",
+         NULL);
+    assert_string_equal(test_said(&l.said),
+                        "0:0 warning: 1 of Kong's settings have no effect here (addresses 1); "
+                        "'sallyport config show --kong-compat' lists them\n");
+    assert_int_equal(l.node.proxy_listen.count, 8);
+    clear(&l);
+}
+
 static const struct {
     const char *text;
     const char *variable;
@@ -344,6 +360,7 @@ int main(void)
         cmocka_unit_test(the_file_itself_may_say_that_it_is_kongs),
         cmocka_unit_test(kongs_defaults_hold),
         cmocka_unit_test(an_address_keeps_what_means_something),
+        cmocka_unit_test(many_addresses_without_blanks_between_them_are_read),
         cmocka_unit_test(each_value_is_taken_refused_or_told),
         cmocka_unit_test(what_is_taken_otherwise_has_its_value),
         cmocka_unit_test(the_environment_goes_before_the_file_s_own_word),
