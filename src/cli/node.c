@@ -68,8 +68,8 @@ void cli_print_text(struct view v)
     }
 }
 
-/* Of the pid file: the first byte's lock is the claim, the second's that the number is the
- * claimant's.  Before that it is one of a process that has ended, and may be a stranger's by now. */
+/* Of the pid file: the first byte's lock is the claim, the second's says that the number is the
+ * claimant's; until then it is that of a process that has ended, and may be a stranger's by now. */
 static const struct flock claim_lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
 static const struct flock number_lock = {
     .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 1, .l_len = 1};

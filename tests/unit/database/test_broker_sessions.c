@@ -654,54 +654,6 @@ static void the_gateways_questions_use_what_is_there(void **state)
     assert_int_equal(bed.logins_in_all, 1);
 }
 
-/* ---- A connection of a login from before ---- */
-
-static void prove_another_login(void)
-{
-    pthread_mutex_lock(&bed.broker->lock);
-    bed.broker->proven++; /* those of the bed are of none */
-    pthread_mutex_unlock(&bed.broker->lock);
-}
-
-static void read_by_all(size_t i)
-{
-    bed_call_init(&calls[i], BED_COMMON, true);
-    bed_call_start(&bed, &calls[i], 0);
-}
-
-/* Else it would serve as long as a load of short reads goes on. */
-static void a_former_logins_connection_is_not_joined(void **state)
-{
-    (void)state;
-
-    bed.hold[BED_COMMON] = true;
-    read_by_all(0);
-    wait_held(1);
-    prove_another_login();
-    read_by_all(1);
-    assert_int_equal(calls[1].db.state, DB_CALL_WAITING);
-    bed_permit(&bed, 2);
-    finish(&calls[1]);
-    assert_int_not_equal(calls[1].backend_pid, calls[0].backend_pid);
-}
-
-static void nor_is_it_refilled(void **state)
-{
-    (void)state;
-
-    bed.hold[BED_COMMON] = true;
-    for (size_t i = 0; i < 5; i++)
-        read_by_all(i); /* as many as may run behind each other, and one more */
-    wait_held(1);
-    assert_int_equal(calls[4].db.state, DB_CALL_WAITING);
-    prove_another_login();
-    bed_permit(&bed, 1);
-    finish(&calls[0]);
-    bed_permit(&bed, 4);
-    finish(&calls[4]);
-    assert_int_not_equal(calls[4].backend_pid, calls[0].backend_pid);
-}
-
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -734,8 +686,6 @@ int main(void)
         TEST(the_newest_token_serves_the_next_login),
         TEST(a_session_ends_with_its_token),
         TEST(the_gateways_questions_use_what_is_there),
-        TEST(a_former_logins_connection_is_not_joined),
-        TEST(nor_is_it_refilled),
     };
 
     signal(SIGPIPE, SIG_IGN);

@@ -21,8 +21,8 @@ struct shop {
     const char *role;
 };
 
-static const struct shop plain = {"select lower(name), :id::text as id from things", "text", "public",
-                                  "reader", "readers"};
+static const struct shop plain = {"select lower(name), :id::text as id from things", "text",
+                                  "public", "reader", "readers"};
 
 static const char layout[] =
     "_format_version: \"3.0\"\n"
