@@ -145,9 +145,12 @@ static void open_member(struct opener *o, const struct field *f, struct yaml_nod
         buf_truncate(&o->field, len);
 }
 
-/* The schema nests 5 deep. */
+/* The schema nests 5 deep.  r: NULL where it leaves the fields to the entity's kind (a plugin's
+ * `config`), none of which is a secret. */
 static void open_record(struct opener *o, const struct record *r, struct yaml_node *mapping)
 {
+    if (r == NULL)
+        return;
     for (struct yaml_node *n = mapping->first; n != NULL && mapping->kind == NODE_MAPPING;
          n = n->next) {
         const struct field *f = schema_field(r, n->key);

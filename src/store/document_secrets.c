@@ -117,10 +117,10 @@ static void walk_value(struct walk *w, const struct field *f, const struct json_
         buf_add_view(&w->out, value->raw);
 }
 
-/* The parser bounds the depth. */
+/* The parser bounds the depth.  r: NULL as in config/sealed.c. */
 static void walk_record(struct walk *w, const struct record *r, const struct json_value *object)
 {
-    if (object->type != JSON_OBJECT) {
+    if (object->type != JSON_OBJECT || r == NULL) {
         buf_add_view(&w->out, object->raw);
         return;
     }

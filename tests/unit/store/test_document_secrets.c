@@ -279,6 +279,37 @@ static void a_missing_key_is_named_with_the_entity(void **state)
     assert_null(w->entities.services[0].primary.password.data);
 }
 
+static err leave(void *arg, const struct store_secret *secret, struct buf *instead)
+{
+    (void)secret, (void)instead;
+    ++*(int *)arg;
+    return OK;
+}
+
+/* The schema leaves the fields of a plugin's config to its name: nothing is looked for there. */
+static void plugins_stand_beside_what_is_sealed(void **state)
+{
+    static const char plugins[] = "plugins:\n"
+                                  "- {name: ip-restriction, config: {deny: 10.0.0.0/8}}\n"
+                                  "- {name: rate-limiting, service: shop, config: {hour: 5}}\n";
+    struct world *w = *state;
+    struct store_document d = store(w, view_str(file), NULL);
+    struct view text = give(w, &d);
+    int secrets = 0;
+
+    w->host.literal_secrets = false;
+    text = arena_printf(&w->arena, "%.*s%s", VIEW_ARG(text), plugins);
+    assert_false(failed(load(w, text)));
+    assert_int_equal(w->entities.plugin_count, 2);
+    assert_true(view_is(w->entities.services[0].primary.password, "12345"));
+    /* A row may hold what no import writes. */
+    d.entities[STORE_SERVICE][0].definition =
+        VIEW("{\"password\": \"x\", \"plugins\": [{\"config\": {\"hour\": 5}}]}");
+    d.counts[STORE_SERVICE] = 1;
+    assert_false(failed(document_each_secret(&w->arena, &d, STORE_SERVICE, leave, &secrets, NULL)));
+    assert_int_equal(secrets, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +326,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(without_the_keyring_a_secret_is_refused_as_ever, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_missing_key_is_named_with_the_entity, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(plugins_stand_beside_what_is_sealed, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("store/document_secrets", tests, NULL, NULL);
 }
