@@ -223,9 +223,22 @@ static const char links[] =
     " join sallyport_consumers t on t.id::text = v #>> '{}' on conflict do nothing;"
     "set constraints all immediate;";
 
+/* A plugin goes with whom it is for, at once when that row goes; one that stays, and is for a new
+ * row of that name or for another, is for nobody meanwhile. */
+static const char detach[] =
+    "update sallyport_plugins set service_id = null, route_id = null, consumer_id = null";
+
+/* To the rows that bear the names now; what is to have another name is updated after. */
+static const char *const attach[STORE_KINDS] = {
+    [STORE_ROUTE] = "update sallyport_routes t set service_id = coalesce(" OWNER ", t.service_id)"
+                    " from " ROWS " where t.id = x.id",
+    [STORE_PLUGIN] = "update sallyport_plugins t set service_id = " OWNER ", route_id = " ROUTE
+                     ", consumer_id = " CONSUMER " from " ROWS " where t.id = x.id"};
+
 struct importer {
     struct store *s;
     struct arena *arena;
+    const struct store_document *from;
     struct store_document *to;
     struct store_changes *changes;
     const struct keyring *ring;
@@ -261,6 +274,13 @@ static void add_reference(struct importer *x, const char *field, struct view nam
     json_add_string(&x->rows, name);
 }
 
+static void add_owners(struct importer *x, const struct store_entity *e)
+{
+    add_reference(x, "service", e->service);
+    add_reference(x, "route", e->route);
+    add_reference(x, "consumer", e->consumer);
+}
+
 static void add_row(struct importer *x, const struct store_change *c)
 {
     const struct store_entity *e = c->entity;
@@ -278,9 +298,7 @@ static void add_row(struct importer *x, const struct store_change *c)
         }
         buf_add_char(&x->rows, ']');
         add_times(x, c);
-        add_reference(x, "service", e->service);
-        add_reference(x, "route", e->route);
-        add_reference(x, "consumer", e->consumer);
+        add_owners(x, e);
         buf_add_str(&x->rows, ",\"definition\":");
         buf_add_view(&x->rows, e->definition);
     }
@@ -336,17 +354,63 @@ static err put_in_order(struct importer *x, enum store_kind kind)
     return failed(e) ? e : run_rows(x, statements[kind].order);
 }
 
+/* Whether rows go that others refer to by their names. */
+static bool owners_go(const struct store_changes *changes)
+{
+    for (size_t i = 0; i < changes->count; i++) {
+        enum store_kind kind = changes->items[i].kind;
+        if (changes->items[i].change == STORE_DELETE &&
+            (kind == STORE_SERVICE || kind == STORE_ROUTE || kind == STORE_CONSUMER))
+            return true;
+    }
+    return false;
+}
+
+static err attach_again(struct importer *x, enum store_kind kind)
+{
+    if (attach[kind] == NULL)
+        return OK;
+    buf_reset(&x->rows);
+    for (size_t i = 0; i < x->from->counts[kind]; i++) {
+        add_row_start(x, x->from->entities[kind][i].id);
+        add_owners(x, &x->from->entities[kind][i]);
+        buf_add_char(&x->rows, '}');
+    }
+    return run_rows(x, attach[kind]);
+}
+
 static err write_all(struct importer *x)
 {
+    bool moving = owners_go(x->changes);
+
+    if (moving)
+        TRY(store_script(x->s, detach, x->why));
     for (size_t kind = STORE_KINDS; kind-- > 0;)
         TRY(apply(x, kind, STORE_DELETE, statements[kind].remove));
     for (size_t kind = 0; kind < STORE_KINDS; kind++) {
+        if (moving)
+            TRY(attach_again(x, kind));
         TRY(apply(x, kind, STORE_UPDATE, statements[kind].update));
         TRY(apply(x, kind, STORE_CREATE, statements[kind].insert));
         TRY(put_in_order(x, kind));
     }
     TRY(store_script(x->s, links, x->why));
     return store_script(x->s, "insert into sallyport_revisions default values", x->why);
+}
+
+/* A row that a trigger, a rule or a policy of the database keeps out would be missed by nobody:
+ * without a plugin more is allowed. */
+static err check_whole(const struct importer *x, const struct store_document *stored)
+{
+    for (size_t kind = 0; kind < STORE_KINDS; kind++) {
+        if (stored->counts[kind] == x->to->counts[kind])
+            continue;
+        snprintf(x->why->text, sizeof x->why->text,
+                 "%zu of the %zu rows for each %s read back: something in the database keeps the "
+                 "others out", stored->counts[kind], x->to->counts[kind], store_kind_name(kind));
+        return fail(&store_failed);
+    }
+    return OK;
 }
 
 /* What nodes will read must be a configuration, whatever way it came here. */
@@ -360,6 +424,7 @@ static err read_back(struct importer *x, const struct config_host *host, struct 
 
     nodes.literal_secrets = false;
     TRY(read_all(x->s, x->arena, &stored, &revision, x->why));
+    TRY(check_whole(x, &stored));
     buf_init(&text, DOCUMENT_MAX_BYTES);
     err e = fail(&config_invalid);
     if (document_to_yaml(&stored, &text) && !buf_failed(&text))
@@ -395,6 +460,7 @@ static err import(struct importer *x, const struct config_host *host, struct dia
     TRY(migrations_may_write(x->s, &status, x->why));
     TRY(check_kinds(x, &status));
     TRY(read_all(x->s, x->arena, &from, &revision, x->why));
+    x->from = &from;
     TRY(document_seal(x->arena, x->ring, &from, x->to, x->why));
     TRY(document_compare(x->arena, &from, x->to, x->changes));
     if (x->changes->count == 0 && !x->changes->role_order)

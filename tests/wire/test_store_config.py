@@ -259,6 +259,64 @@ def test_plugins_are_rows_that_go_with_whom_they_are_for(small):
                      ) == "0"
 
 
+def test_a_plugin_outlives_those_whom_it_was_for(small):
+    """Known by its id, it is given to another in the import that takes the first away."""
+    ids = [f"5b2f4d1e-0a63-4f5e-8f0e-0a6f3c1d2e{n}" for n in (10, 11, 12)]
+
+    def plugins(*owners):
+        return [{"name": "ip-restriction", "id": id, "config": {"deny": "10.0.0.0/8"}, **owner}
+                for id, owner in zip(ids, owners)]
+
+    def first(document):
+        other = {"name": "other", "url": "postgres://app@shop.example.com/other",
+                 "password": "{vault://env/SHOP_PASSWORD}", "sslrootcert": "system",
+                 "routes": [{"name": "gone", "methods": ["GET"], "paths": ["/gone"],
+                             "statement": {"sql": "select 1"}}]}
+        document["services"].append(other)
+        document["roles"][0]["services"] = ["shop", "other"]
+        document["consumers"] = [{"username": "u"}, {"username": "v"}]
+        document["plugins"] = plugins({"service": "other"}, {"route": "gone"}, {"consumer": "v"})
+
+    def second(document):
+        document["consumers"] = [{"username": "u"}]
+        document["plugins"] = plugins({"service": "shop"}, {"route": "order"}, {"consumer": "u"})
+
+    again(small, first)
+    assert [line for line in again(small, second) if "plugin" in line] == [
+        f"~ plugin ip-restriction ({kind} {now}) (was ip-restriction ({kind} {was})): {kind}"
+        for kind, was, now in (("service", "other", "shop"), ("route", "gone", "order"),
+                               ("consumer", "v", "u"))]
+    assert small.sql("select id from sallyport_plugins order by ordinal").splitlines() == ids
+    assert diff_of(small) == ""
+
+    def third(document):
+        """New rows of the same names: what names them did not change, and goes to them."""
+        second(document)
+        for n, one in enumerate((document["services"][0], document["services"][0]["routes"][0],
+                                 document["consumers"][0])):
+            one["id"] = f"00000000-0000-4000-8000-00000000000{n}"
+
+    assert sorted(again(small, third)) == [
+        "+ consumer u", "+ route order", "+ service shop",
+        "- consumer u", "- route order", "- service shop"]
+    assert small.sql(
+        "select coalesce(service_id, route_id, consumer_id) from sallyport_plugins order by ordinal"
+    ).splitlines() == [f"00000000-0000-4000-8000-00000000000{n}" for n in range(3)]
+    assert diff_of(small) == ""
+
+
+def test_an_import_is_whole_or_nothing(small):
+    """Whatever in the database keeps a row out: without a plugin more would be allowed."""
+    small.sql("create function keep_out() returns trigger language plpgsql as"
+              " 'begin return null; end'; create trigger keep_out before insert on"
+              " sallyport_plugins for each row execute function keep_out()")
+    document = dict(SMALL, plugins=[{"name": "request-termination"}])
+    got = small.run("config", "db_import", write(small, "x.yaml", document), environment=SECRET)
+    assert got.returncode == 1
+    assert "0 of the 1 rows for each plugin read back" in got.stderr
+    assert small.sql("select count(*) from sallyport_revisions") == "1"
+
+
 def test_an_id_makes_a_rename_and_two_may_swap_their_names(small):
     ids = dict(line.split("|") for line in small.sql(
         "select name, id from sallyport_routes").splitlines())
