@@ -7,7 +7,7 @@
 #include "base/list.h"
 #include "base/map.h"
 
-enum { SHARDS = 16, HASHED_KEY_BYTES = 8 };
+enum { SHARDS = 16, ALL_SHARDS = WINDOW_KEYS * SHARDS, HASHED_KEY_BYTES = 8 };
 
 struct counts {
     struct list recency;
@@ -26,7 +26,7 @@ struct shard {
 
 struct window_limiter {
     size_t max_per_shard;
-    struct shard shards[SHARDS];
+    struct shard shards[ALL_SHARDS];
 };
 
 struct window_limiter *window_limiter_new(size_t max_keys)
@@ -38,7 +38,7 @@ struct window_limiter *window_limiter_new(size_t max_keys)
     limiter->max_per_shard = max_keys / SHARDS + (max_keys % SHARDS != 0);
     if (limiter->max_per_shard == 0)
         limiter->max_per_shard = 1;
-    for (size_t i = 0; i < SHARDS; i++) {
+    for (size_t i = 0; i < ALL_SHARDS; i++) {
         pthread_mutex_init(&limiter->shards[i].lock, NULL);
         map_init(&limiter->shards[i].keys);
         list_init(&limiter->shards[i].recency);
@@ -50,7 +50,7 @@ void window_limiter_free(struct window_limiter *limiter)
 {
     if (limiter == NULL)
         return;
-    for (size_t i = 0; i < SHARDS; i++) {
+    for (size_t i = 0; i < ALL_SHARDS; i++) {
         struct shard *shard = &limiter->shards[i];
         map_clear(&shard->keys);
         LIST_EACH(node, &shard->recency)
@@ -162,8 +162,8 @@ static enum window_verdict take(struct counts *counts, const int64_t limits[PERI
     return WINDOW_TAKEN;
 }
 
-enum window_verdict window_take(struct window_limiter *limiter, struct view key,
-                                const int64_t limits[PERIODS], int64_t now_s,
+enum window_verdict window_take(struct window_limiter *limiter, enum window_keys of,
+                                struct view key, const int64_t limits[PERIODS], int64_t now_s,
                                 struct window_use use[PERIODS])
 {
     const uint64_t hash = map_hash(key);
@@ -174,7 +174,7 @@ enum window_verdict window_take(struct window_limiter *limiter, struct view key,
         memcpy(hashed, &hash, sizeof hashed);
         key = view_of(hashed, sizeof hashed);
     }
-    struct shard *shard = &limiter->shards[(hash >> 32) % SHARDS];
+    struct shard *shard = &limiter->shards[of * SHARDS + (hash >> 32) % SHARDS];
     pthread_mutex_lock(&shard->lock);
     struct counts *counts = counts_of(shard, limiter->max_per_shard, key);
     if (counts != NULL)
@@ -187,7 +187,7 @@ size_t window_limiter_count(struct window_limiter *limiter)
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < SHARDS; i++) {
+    for (size_t i = 0; i < ALL_SHARDS; i++) {
         pthread_mutex_lock(&limiter->shards[i].lock);
         count += limiter->shards[i].keys.count;
         pthread_mutex_unlock(&limiter->shards[i].lock);

@@ -5,7 +5,8 @@
  * One limiter serves all workers, and look and count are one step under a lock: however many call
  * at once, no more are let through than the limit says.  It keeps a bounded number of keys, spread
  * over shards; when one is full, its least recently used key is forgotten, and counts from zero.
- * Time comes in as an argument.
+ * So that nobody brings that about for a caller, what a caller may choose has shards of its own:
+ * it may make no limit begin anew but that of other such keys.  Time comes in as an argument.
  */
 #ifndef SALLYPORT_LIMIT_WINDOWS_H
 #define SALLYPORT_LIMIT_WINDOWS_H
@@ -20,7 +21,16 @@
 
 struct window_limiter;
 
-/* At least max_keys (rounded up to the shards) before any is forgotten.  NULL: no memory. */
+/* What a key is made of. */
+enum window_keys {
+    WINDOW_CALLERS,   /* what tokens prove, and the configuration says */
+    WINDOW_ADDRESSES, /* of which an IPv6 network has any number */
+    WINDOW_HEADERS,   /* whatever the caller writes */
+    WINDOW_KEYS,
+};
+
+/* At least max_keys (rounded up to the shards) of each sort before any is forgotten.  NULL: no
+ * memory. */
 struct window_limiter *window_limiter_new(size_t max_keys) MUST_USE;
 void window_limiter_free(struct window_limiter *limiter);
 
@@ -41,8 +51,8 @@ enum window_verdict {
  * than a window does not begin it anew.  A key of more than WINDOW_KEY_MAX_BYTES shares its counts
  * with those of the same hash.
  */
-enum window_verdict window_take(struct window_limiter *limiter, struct view key,
-                                const int64_t limits[PERIODS], int64_t now_s,
+enum window_verdict window_take(struct window_limiter *limiter, enum window_keys of,
+                                struct view key, const int64_t limits[PERIODS], int64_t now_s,
                                 struct window_use use[PERIODS]) MUST_USE;
 
 /* Keys that are kept now; any thread. */

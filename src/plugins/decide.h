@@ -23,7 +23,7 @@ struct plugin_request {
     const struct principal *principal;
     const struct service *service;
     struct view method;
-    struct view path; /* raw */
+    struct view path; /* decoded */
     bool has_length;  /* Content-Length, which is right */
     bool chunked;
     bool expects;     /* Expect: 100-continue */

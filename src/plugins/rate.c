@@ -12,11 +12,12 @@ static struct view caller_key(struct arena *arena, const struct principal *p)
 
 /* Absent: by the address, as Kong does where the rest says nothing. */
 static struct view identifier(struct arena *arena, const struct rate_limiting *r,
-                              const struct plugin_request *q)
+                              const struct plugin_request *q, enum window_keys *of)
 {
     const struct consumer *c = q->principal->consumer;
     struct view value;
 
+    *of = WINDOW_CALLERS;
     switch (r->limit_by) {
     case LIMIT_BY_CONSUMER:
         return c != NULL ? arena_printf(arena, "consumer %.*s", VIEW_ARG(c->meta.id))
@@ -26,6 +27,7 @@ static struct view identifier(struct arena *arena, const struct rate_limiting *r
     case LIMIT_BY_SERVICE:
         return arena_printf(arena, "service %.*s", VIEW_ARG(q->service->meta.id));
     case LIMIT_BY_HEADER:
+        *of = WINDOW_HEADERS;
         if (q->header(q->arg, r->header_name, &value))
             return arena_printf(arena, "header %.*s", VIEW_ARG(value));
         break;
@@ -36,14 +38,15 @@ static struct view identifier(struct arena *arena, const struct rate_limiting *r
     case LIMIT_BY_IP:
         break;
     }
+    *of = WINDOW_ADDRESSES;
     return (struct view){NULL, 0};
 }
 
 /* The address's bytes may hold a NUL, at which a text would end. */
 static struct view key_of(struct arena *arena, const struct plugin *p,
-                          const struct plugin_request *q)
+                          const struct plugin_request *q, enum window_keys *of)
 {
-    struct view who = identifier(arena, &p->config.rate_limiting, q);
+    struct view who = identifier(arena, &p->config.rate_limiting, q, of);
     size_t len = p->meta.id.len + 1 + (who.data != NULL ? who.len : ADDRESS_BYTES);
     char *at = arena_alloc(arena, len);
 
@@ -111,11 +114,12 @@ bool rate_limit(struct arena *arena, const struct plugin *p, const struct plugin
                 struct plugin_verdict *out)
 {
     const struct rate_limiting *r = &p->config.rate_limiting;
-    struct view key = key_of(arena, p, request);
+    enum window_keys of;
+    struct view key = key_of(arena, p, request, &of);
     struct window_use use[PERIODS] = {{0, 0}};
 
     enum window_verdict verdict =
-        key.data != NULL ? window_take(request->windows, key, r->limits, request->now_s, use)
+        key.data != NULL ? window_take(request->windows, of, key, r->limits, request->now_s, use)
                          : WINDOW_UNCOUNTED;
     if (verdict == WINDOW_UNCOUNTED)
         return r->fault_tolerant;

@@ -22,7 +22,7 @@ static enum window_verdict take_at(struct window_limiter *w, int64_t now_s, int6
 {
     const int64_t limits[PERIODS] = {[PERIOD_SECOND] = second, [PERIOD_MINUTE] = minute,
                                      [PERIOD_MONTH] = month};
-    return window_take(w, KEY, limits, now_s, use);
+    return window_take(w, WINDOW_CALLERS, KEY, limits, now_s, use);
 }
 
 static void windows_are_those_of_the_calendar(void **state)
@@ -107,17 +107,17 @@ static void keys_are_apart_and_the_oldest_is_forgotten(void **state)
     char long_key[WINDOW_KEY_MAX_BYTES + 1] = "x";
 
     (void)state;
-    assert_int_equal(window_take(w, VIEW("a"), limits, NOW, use), WINDOW_TAKEN);
-    assert_int_equal(window_take(w, VIEW("a"), limits, NOW, use), WINDOW_FULL);
+    assert_int_equal(window_take(w, WINDOW_CALLERS, VIEW("a"), limits, NOW, use), WINDOW_TAKEN);
+    assert_int_equal(window_take(w, WINDOW_CALLERS, VIEW("a"), limits, NOW, use), WINDOW_FULL);
     struct view key = view_of(long_key, sizeof long_key);
-    assert_int_equal(window_take(w, key, limits, NOW, use), WINDOW_TAKEN);
-    assert_int_equal(window_take(w, key, limits, NOW, use), WINDOW_FULL);
-    assert_int_equal(window_take(w, VIEW(""), limits, NOW, use), WINDOW_TAKEN);
+    assert_int_equal(window_take(w, WINDOW_CALLERS, key, limits, NOW, use), WINDOW_TAKEN);
+    assert_int_equal(window_take(w, WINDOW_CALLERS, key, limits, NOW, use), WINDOW_FULL);
+    assert_int_equal(window_take(w, WINDOW_CALLERS, VIEW(""), limits, NOW, use), WINDOW_TAKEN);
     for (int i = 0; i < 2000; i++) {
         char name[16];
         int len = snprintf(name, sizeof name, "k%d", i);
-        assert_int_equal(window_take(w, view_of(name, (size_t)len), limits, NOW, use),
-                         WINDOW_TAKEN);
+        key = view_of(name, (size_t)len);
+        assert_int_equal(window_take(w, WINDOW_CALLERS, key, limits, NOW, use), WINDOW_TAKEN);
     }
     assert_int_equal(window_limiter_count(w), 16);
     window_limiter_free(w);
@@ -136,7 +136,7 @@ static void *call_often(void *arg)
 
     (void)arg;
     for (int i = 0; i < CALLS; i++) {
-        if (window_take(shared, KEY, limits, NOW, mine) == WINDOW_TAKEN)
+        if (window_take(shared, WINDOW_CALLERS, KEY, limits, NOW, mine) == WINDOW_TAKEN)
             atomic_fetch_add(&taken, 1);
     }
     return NULL;

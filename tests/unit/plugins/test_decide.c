@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "plugins/decide.h"
 
@@ -309,6 +310,32 @@ static void one_consumer_is_one_caller(void **state)
     assert_true(passes(&other)); /* each plugin counts by itself */
 }
 
+/* Who writes ever new headers, or calls from ever new addresses, makes the gateway forget no caller
+ * whom it counted: the limit would begin anew. */
+static void what_a_caller_may_choose_pushes_no_caller_out(void **state)
+{
+    struct plugin who = limiting("p", LIMIT_BY_CONSUMER, 1), key = limiting("q", LIMIT_BY_HEADER, 1);
+    char text[32];
+
+    (void)state;
+    window_limiter_free(windows);
+    asked.windows = windows = window_limiter_new(1); /* one for each of the shards */
+    assert_true(passes(&who));
+    for (int i = 0; i < 500; i++) {
+        header_value = view_of(text, (size_t)snprintf(text, sizeof text, "v%d", i));
+        assert_true(passes(&key));
+    }
+    header_value = (struct view){NULL, 0};
+    for (int i = 0; i < 250; i++) {
+        snprintf(text, sizeof text, "2001:db8::%d", i);
+        peer = address(text);
+        assert_true(passes(&key));
+    }
+    assert_int_equal(window_limiter_count(windows), 33);
+    assert_false(passes(&who));
+    assert_false(passes(&key)); /* nor do headers push addresses out, nor the other way */
+}
+
 static void what_comes_first_refuses_and_the_rest_is_not_asked(void **state)
 {
     struct plugin first = {.kind = PLUGIN_REQUEST_SIZE_LIMITING,
@@ -341,6 +368,7 @@ int main(void)
         TEST(of_two_the_longer_window_is_told),
         TEST(calls_are_counted_by_what_limit_by_says),
         TEST(one_consumer_is_one_caller),
+        TEST(what_a_caller_may_choose_pushes_no_caller_out),
         TEST(what_comes_first_refuses_and_the_rest_is_not_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
