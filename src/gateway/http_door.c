@@ -230,10 +230,12 @@ static void collect_headers(struct http_client *c, struct call_request *out)
 
 static bool has_parameter(void *ctx, struct view name)
 {
-    struct view rest = ((struct http_client *)ctx)->request.query, raw_name, raw_value;
+    struct http_client *c = ctx;
+    struct view rest = c->request.query, raw_name, raw_value, decoded;
 
     while (uri_query_next(&rest, &raw_name, &raw_value)) {
-        if (view_eq(raw_name, name))
+        if (!failed(uri_decode_query(&c->call->arena, raw_name, &decoded)) &&
+            view_eq(decoded, name))
             return true;
     }
     return false;

@@ -7,6 +7,7 @@
 #include "gateway/problem.h"
 #include "gateway/result.h"
 #include "http/http.h"
+#include "http/uri.h"
 
 enum {
     APPLICATION_NAME_BYTES = 63, /* NAMEDATALEN - 1; the server would cut it */
@@ -213,6 +214,25 @@ static bool has_parameter(void *arg, struct view name)
     return r->has_parameter(r->headers.ctx, name);
 }
 
+/* As the router reads it, so that an escape makes no other path of one; every route's decodes. */
+static struct view decoded_path(struct call *call)
+{
+    struct view rest = call->request.path, raw, segment;
+
+    if (view_find(rest, '%') == rest.len)
+        return rest;
+    char *text = arena_alloc(&call->arena, rest.len);
+    size_t len = 0;
+    while (text != NULL && uri_path_next(&rest, &raw)) {
+        if (failed(uri_decode_segment(&call->arena, raw, &segment)))
+            break;
+        text[len++] = '/';
+        memcpy(text + len, segment.data, segment.len);
+        len += segment.len;
+    }
+    return view_of(text, len);
+}
+
 static bool ask_plugins(struct call *call)
 {
     const struct plugin_chain *chain = call->decision->plugins;
@@ -225,7 +245,7 @@ static bool ask_plugins(struct call *call)
         .principal = &call->caller->principal,
         .service = call->route->route->service,
         .method = call->request.method,
-        .path = call->request.path,
+        .path = decoded_path(call),
         .has_length = call->request.has_length,
         .chunked = call->request.chunked,
         .expects = call->request.expects,

@@ -591,7 +591,9 @@ bool snapshot_find_consumer(const struct snapshot *s, struct principal *p)
 
     while (i < all->issuer_count && !view_eq(all->issuers[i].name, p->issuer_name))
         i++;
-    if (i == all->issuer_count || all->issuers[i].consumer_claim.data == NULL)
+    if (i == all->issuer_count)
+        return false;
+    if (all->issuers[i].consumer_claim.data == NULL)
         return true;
     p->consumer = consumer_by_claim(&s->consumers, &all->issuers[i], p->consumer_claim);
     return p->consumer != NULL || all->issuers[i].consumer_optional;

@@ -180,6 +180,19 @@ def test_calls_beyond_the_limit_are_refused_and_told_when_to_come_back(bed, issu
     assert not [n for n in answer.headers if "ratelimit" in n or n == "retry-after"]
 
 
+def test_a_path_is_one_however_it_is_written(bed, issuer, gateway):
+    made = gateway(config=config(bed, issuer, [
+        plugin("rate-limiting", hour=2, limit_by="path", path="/order")]))
+    if time.time() % 3600 > 3580:
+        wait_until(lambda: time.time() % 3600 < 100, 30, "the next hour")
+    alice, bob = made.mint("alice"), made.mint("bob")
+    assert made.get("/order", alice).headers["ratelimit-remaining"] == "1"
+    assert made.get("/%6frder", bob).headers["ratelimit-remaining"] == "0"
+    assert made.get("/%6Frder", alice).status == made.get("/order", bob).status == 429
+    # Another path counts by address, for both.
+    assert [made.get("/other", t).status for t in (alice, bob, alice)] == [200, 200, 429]
+
+
 @pytest.mark.threads
 def test_the_limit_is_exact_however_many_call_at_once(bed, issuer, gateway):
     """Over all workers; Kong's lets more through, for it counts after it looked."""
@@ -248,7 +261,7 @@ def test_a_termination_answers_for_the_statement(bed, issuer, gateway):
     alice, bob = made.mint("alice"), made.mint("bob")
     assert made.get("/order", alice).status == 200
     for answer in (made.get("/order", alice, headers={"x-down": "1"}),
-                   made.get("/order?X-Down", alice)):
+                   made.get("/order?X-Down", alice), made.get("/order?a=1&%58-Down=", alice)):
         assert_refused(made, answer, 503, "request_termination", "Service unavailable",
                        "request-termination")
     assert_refused(made, made.get("/order", bob), 410, "request_termination", "moved",
