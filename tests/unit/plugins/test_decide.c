@@ -314,7 +314,8 @@ static void one_consumer_is_one_caller(void **state)
  * whom it counted: the limit would begin anew. */
 static void what_a_caller_may_choose_pushes_no_caller_out(void **state)
 {
-    struct plugin who = limiting("p", LIMIT_BY_CONSUMER, 1), key = limiting("q", LIMIT_BY_HEADER, 1);
+    struct plugin who = limiting("p", LIMIT_BY_CONSUMER, 1);
+    struct plugin key = limiting("q", LIMIT_BY_HEADER, 1);
     char text[32];
 
     (void)state;
