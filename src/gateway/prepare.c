@@ -26,6 +26,7 @@ struct prepare_run {
     size_t refused;
     int64_t not_before_ns;
     int64_t began_ns;
+    bool trusts; /* what the snapshot before had proved was proved of late */
     bool told;  /* every statement was prepared: from now on only the proofs are made anew */
     bool ended;  /* nothing left to start */
     bool freed;  /* by its owner; the last call in flight frees the memory */
@@ -140,6 +141,7 @@ static void end_pass(struct prepare_run *run)
 {
     if (!run->ended || run->running > 0)
         return;
+    bool all_proved = run->told || !run->trusts;
     if (!run->told)
         summarise(run);
     run->told = true;
@@ -147,9 +149,12 @@ static void end_pass(struct prepare_run *run)
     run->ended = false;
     rewind_run(run);
     int64_t now_ns = time_monotonic_ns(), took_ns = now_ns - run->began_ns;
-    run->not_before_ns = now_ns + (took_ns * REST_FACTOR > rest_ns ? took_ns * REST_FACTOR
-                                                                    : rest_ns);
+    int64_t pause_ns = took_ns * REST_FACTOR > rest_ns ? took_ns * REST_FACTOR : rest_ns;
+    run->not_before_ns = now_ns + pause_ns;
     run->began_ns = 0;
+    /* The next pass is in it, unless a reload goes before. */
+    if (all_proved)
+        atomic_store(&run->snapshot->proofs_hold_ns, now_ns + 2 * pause_ns);
 }
 
 /* Not reached: from the earliest such pair again. */
@@ -303,7 +308,8 @@ static void prepare(struct prepare_item *item)
     db_call_start(&item->db, r->broker, &item->run->worker->db);
 }
 
-/* What the database said of it in the snapshot before holds: it is asked anew with all others. */
+/* What the database said of it in the snapshot before holds: it is asked anew with all others.
+ * But one reload after the other must not put that off for ever. */
 static bool is_known(const struct compiled_route *r, const struct route_role *as)
 {
     return atomic_load_explicit(&as->prepared, memory_order_acquire) &&
@@ -316,10 +322,10 @@ static bool start_item(struct prepare_run *run, const struct compiled_route *r)
 
     if (!as->covered || (run->told && !needs_proof(r)))
         return true;
-    if (!run->told && is_known(r, as)) {
-        run->kept++;
+    bool known = !run->told && is_known(r, as);
+    run->kept += known;
+    if (known && (run->trusts || !needs_proof(r)))
         return true;
-    }
     struct prepare_item *item = calloc(1, sizeof *item);
 
     if (item == NULL)
@@ -332,7 +338,7 @@ static bool start_item(struct prepare_run *run, const struct compiled_route *r)
     item->sink.ops = &no_rows;
     proof_init(&item->proof);
     run->running++;
-    if (run->told)
+    if (run->told || known)
         prove(item);
     else
         prepare(item);
@@ -369,6 +375,7 @@ struct prepare_run *prepare_new(struct worker *w, struct snapshot *s)
     run->worker = w;
     run->at_once = AT_ONCE;
     run->snapshot = snapshot_acquire(s);
+    run->trusts = time_monotonic_ns() < atomic_load(&s->proofs_hold_ns);
     return run;
 }
 

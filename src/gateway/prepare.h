@@ -10,7 +10,8 @@
  *
  * What was proved is proved anew all the time, since a view or a policy may be changed: a quarter
  * of a minute after the last time, or later where the proofs would take more than a twentieth of
- * one connection.  While the catalog cannot be asked, what is known of it stands.
+ * one connection.  While the catalog cannot be asked, what is known of it stands.  So does, after a
+ * reload, what the snapshot before knew, but no longer than twice that time since it was asked.
  */
 #ifndef SALLYPORT_GATEWAY_PREPARE_H
 #define SALLYPORT_GATEWAY_PREPARE_H

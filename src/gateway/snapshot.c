@@ -496,6 +496,8 @@ static err compile(struct compiler *c)
     struct entities *all = &s->entities;
     const struct snapshot *before = c->makers->previous;
 
+    if (before != NULL)
+        atomic_store(&s->proofs_hold_ns, atomic_load(&before->proofs_hold_ns));
     if (!consumer_index_fill(&s->consumers, all->consumers, all->consumer_count))
         return fail(&fault_out_of_memory);
     TRY(plugin_index_fill(&s->plugins, all->plugins, all->plugin_count));

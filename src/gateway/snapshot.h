@@ -88,6 +88,8 @@ struct snapshot {
     struct compiled_service *services;
     size_t route_count;
     struct identity *identity;
+    /* Until when what the snapshot before had proved is taken for it (prepare.h), monotonic. */
+    _Atomic int64_t proofs_hold_ns;
     char id[65]; /* SHA-256 of the file, hex */
     int64_t loaded_at_s;
 };

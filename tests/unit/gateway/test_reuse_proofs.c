@@ -8,7 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../database/broker_bed.h"
+#include "base/time.h"
 #include "gateway/config_host.h"
+#include "gateway/prepare.h"
 #include "gateway/snapshot.h"
 
 #include <cmocka.h> /* last: its fail() would hide ours */
@@ -219,6 +222,50 @@ static void what_was_not_proved_is_not_taken_for_it(void **state)
     broker_release_reference(b);
 }
 
+/* ---- How long a proof is taken over ---- */
+
+static const int64_t limit_ns = 20000000000;
+
+static struct bed bed;
+
+static void wait_for_proofs(struct prepare_run *run, struct snapshot *s)
+{
+    int64_t began = time_monotonic_ns();
+
+    while (atomic_load(&s->proofs_hold_ns) < began) {
+        assert_true(time_monotonic_ns() < began + limit_ns);
+        bed_turn(&bed);
+        prepare_tick(run);
+    }
+}
+
+/* Or reloads that come one after the other would keep it for ever. */
+static void a_proof_that_was_taken_over_is_made_anew_in_time(void **state)
+{
+    (void)state;
+    bed_start(&bed, 1, false, 1);
+    struct worker w = {.db = bed.workers[0].db};
+    struct snapshot *before = proven(bed.broker);
+
+    for (int late = 0; late < 2; late++) {
+        int64_t until = time_monotonic_ns() + (late ? -1 : limit_ns);
+        atomic_store(&before->proofs_hold_ns, until);
+        struct snapshot *now = load(&plain, bed.broker, before);
+        struct prepare_run *run = prepare_new(&w, now);
+        prepare_tick(run);
+        assert_int_equal(broker_counts(bed.broker).waiting, late);
+        assert_true(atomic_load(&as_of(now)->proved));
+        if (late)
+            wait_for_proofs(run, now);
+        else
+            assert_true(atomic_load(&now->proofs_hold_ns) == until);
+        prepare_free(run);
+        snapshot_release(now);
+    }
+    snapshot_release(before);
+    bed_end(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +273,7 @@ int main(void)
         cmocka_unit_test(after_any_change_the_database_is_asked_anew),
         cmocka_unit_test(what_one_database_said_holds_at_no_other),
         cmocka_unit_test(what_was_not_proved_is_not_taken_for_it),
+        cmocka_unit_test(a_proof_that_was_taken_over_is_made_anew_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
