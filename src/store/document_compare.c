@@ -12,6 +12,8 @@ struct comparer {
     struct map by_id;
     struct map by_key; /* of the kind at hand, in `from` */
     struct map kept;    /* rows of `from` that stay, by id */
+    /* By name, the rows: as they are and as they shall be. */
+    struct map was[STORE_KINDS], shall_be[STORE_KINDS];
     struct store_changes *out;
     size_t room;
     bool no_memory;
@@ -89,6 +91,26 @@ static void differ_in_definition(struct comparer *c, const struct store_entity *
     }
 }
 
+/* Whether what is referred to is another row.  Two may have swapped their names, or one may be made
+ * anew under the name of one that goes. */
+static bool refers_elsewhere(const struct comparer *c, enum store_kind kind, struct view from,
+                             struct view to)
+{
+    return !view_eq(from, to) ||
+           (to.data != NULL && map_get(&c->was[kind], to) != map_get(&c->shall_be[kind], to));
+}
+
+static void differ_in_references(const struct comparer *c, const struct store_entity *from,
+                                 const struct store_entity *to, struct buf *fields)
+{
+    if (refers_elsewhere(c, STORE_SERVICE, from->service, to->service))
+        add_field(fields, VIEW("service"));
+    if (refers_elsewhere(c, STORE_ROUTE, from->route, to->route))
+        add_field(fields, VIEW("route"));
+    if (refers_elsewhere(c, STORE_CONSUMER, from->consumer, to->consumer))
+        add_field(fields, VIEW("consumer"));
+}
+
 /* "name, statement"; absent when nothing differs. */
 static struct view differences(struct comparer *c, enum store_kind kind,
                                const struct store_entity *from, const struct store_entity *to)
@@ -99,12 +121,7 @@ static struct view differences(struct comparer *c, enum store_kind kind,
     buf_init(&fields, FIELDS_MAX_BYTES);
     if (!view_eq(from->name, to->name))
         add_field(&fields, view_str(store_name_field(kind)));
-    if (!view_eq(from->service, to->service))
-        add_field(&fields, VIEW("service"));
-    if (!view_eq(from->route, to->route))
-        add_field(&fields, VIEW("route"));
-    if (!view_eq(from->consumer, to->consumer))
-        add_field(&fields, VIEW("consumer"));
+    differ_in_references(c, from, to, &fields);
     differ_in_definition(c, from, to, &fields);
     if (!same_tags(&from->tags, &to->tags))
         add_field(&fields, VIEW("tags"));
@@ -135,11 +152,19 @@ static bool put(struct map *map, struct view key, const struct store_entity *e)
     return map_put(map, key, value.any);
 }
 
+static void note_name(struct comparer *c, struct map *names, const struct store_entity *as,
+                      const struct store_entity *row)
+{
+    if (as->name.data != NULL && !put(names, as->name, row))
+        c->no_memory = true;
+}
+
 static void compare_one(struct comparer *c, enum store_kind kind, const struct store_entity *to)
 {
     const struct store_entity *from =
         to->id.len > 0 ? map_get(&c->by_id, to->id) : map_get(&c->by_key, to->key);
 
+    note_name(c, &c->shall_be[kind], to, from != NULL ? from : to);
     if (from == NULL) {
         struct view id =
             to->id.len > 0 ? to->id : store_entity_derive_id(c->arena, kind, to);
@@ -186,6 +211,7 @@ static void compare_kind(struct comparer *c, enum store_kind kind,
         const struct store_entity *e = &from->entities[kind][i];
         if (!put(&c->by_id, e->id, e) || !put(&c->by_key, e->key, e))
             c->no_memory = true;
+        note_name(c, &c->was[kind], e, e);
     }
     for (size_t i = 0; i < to->counts[kind]; i++)
         compare_one(c, kind, &to->entities[kind][i]);
@@ -216,8 +242,16 @@ err document_compare(struct arena *arena, const struct store_document *from,
     map_init(&c.by_id);
     map_init(&c.by_key);
     map_init(&c.kept);
+    for (size_t kind = 0; kind < STORE_KINDS; kind++) {
+        map_init(&c.was[kind]);
+        map_init(&c.shall_be[kind]);
+    }
     for (size_t kind = 0; kind < STORE_KINDS; kind++)
         compare_kind(&c, kind, from, to);
+    for (size_t kind = 0; kind < STORE_KINDS; kind++) {
+        map_clear(&c.was[kind]);
+        map_clear(&c.shall_be[kind]);
+    }
     arena_clear(&c.scratch);
     return c.no_memory ? fail(&fault_out_of_memory) : OK;
 }

@@ -104,11 +104,14 @@ err nodes_delete(struct store *s, const struct login_row *row, struct store_why 
                      parameters, 2, NULL, why);
 }
 
-/* "SALQ", and the schema.  Not the lock of imports: those may take long.  A node that dies within
- * is soon not waited for.  Whatever the login's default is: a snapshot of before the lock would hide
- * rows that whoever held it has raised. */
+/*
+ * "SALQ", and the schema.  Not the lock of imports: those may take long.  A node that dies within is
+ * soon not waited for.  Whatever the login's default is: a snapshot of before the lock would hide
+ * rows that whoever held it has raised.
+ */
 static const char lock_sql[] =
-    "begin isolation level read committed; set local lock_timeout = 500; set local idle_in_transaction_session_timeout = 1500;"
+    "begin isolation level read committed; set local lock_timeout = 500;"
+    " set local idle_in_transaction_session_timeout = 1500;"
     " select pg_advisory_xact_lock(1396788305, hashtext(current_schema()))";
 
 err nodes_lock(struct store *s, struct store_why *why)
@@ -118,7 +121,7 @@ err nodes_lock(struct store *s, struct store_why *why)
     /* The connection goes on: a transaction left open on it would hear of nothing any more. */
     if (failed(e) && !is_fault(e, &store_lost))
         store_rollback(s);
-    bool locked = failed(e) && strcmp(why->sqlstate, "55P03") == 0; /* lock_not_available */
+    bool locked = strcmp(why->sqlstate, "55P03") == 0; /* lock_not_available */
     return locked ? fail(&store_locked) : e;
 }
 
