@@ -11,9 +11,9 @@ struct comparer {
     struct arena scratch; /* of two definitions */
     struct map by_id;
     struct map by_key; /* of the kind at hand, in `from` */
-    struct map kept;    /* rows of `from` that stay, by id */
-    /* By name, the rows: as they are and as they shall be. */
-    struct map was[STORE_KINDS], shall_be[STORE_KINDS];
+    /* Of each kind, rows of `from` that stay, by id; and all, by name: as they are, and as they
+     * shall be. */
+    struct map kept[STORE_KINDS], was[STORE_KINDS], shall_be[STORE_KINDS];
     struct store_changes *out;
     size_t room;
     bool no_memory;
@@ -91,13 +91,16 @@ static void differ_in_definition(struct comparer *c, const struct store_entity *
     }
 }
 
-/* Whether what is referred to is another row.  Two may have swapped their names, or one may be made
- * anew under the name of one that goes. */
+/* Whether what is referred to is another row: two may have swapped their names.  One that is made
+ * anew, under the name of one that goes, is no difference. */
 static bool refers_elsewhere(const struct comparer *c, enum store_kind kind, struct view from,
                              struct view to)
 {
-    return !view_eq(from, to) ||
-           (to.data != NULL && map_get(&c->was[kind], to) != map_get(&c->shall_be[kind], to));
+    if (to.data == NULL || !view_eq(from, to))
+        return !view_eq(from, to);
+    const struct store_entity *was = map_get(&c->was[kind], to);
+    return was != NULL && map_get(&c->kept[kind], was->id) != NULL &&
+           map_get(&c->shall_be[kind], to) != was;
 }
 
 static void differ_in_references(const struct comparer *c, const struct store_entity *from,
@@ -172,7 +175,7 @@ static void compare_one(struct comparer *c, enum store_kind kind, const struct s
         add_change(c, (struct store_change){STORE_CREATE, kind, to, .id = id});
         return;
     }
-    if (!put(&c->kept, from->id, from))
+    if (!put(&c->kept[kind], from->id, from))
         c->no_memory = true;
     struct view fields = differences(c, kind, from, to);
     if (fields.len > 0)
@@ -217,14 +220,13 @@ static void compare_kind(struct comparer *c, enum store_kind kind,
         compare_one(c, kind, &to->entities[kind][i]);
     for (size_t i = 0; i < from->counts[kind]; i++) {
         const struct store_entity *e = &from->entities[kind][i];
-        if (map_get(&c->kept, e->id) == NULL)
+        if (map_get(&c->kept[kind], e->id) == NULL)
             add_change(c, (struct store_change){STORE_DELETE, kind, .row = e, .id = e->id});
     }
     if (kind == STORE_ROLE)
         c->out->role_order = !same_order(c, from, to);
     map_clear(&c->by_id);
     map_clear(&c->by_key);
-    map_clear(&c->kept);
 }
 
 err document_compare(struct arena *arena, const struct store_document *from,
@@ -241,14 +243,15 @@ err document_compare(struct arena *arena, const struct store_document *from,
     arena_init(&c.scratch, BLOCK_BYTES, MAX_BYTES);
     map_init(&c.by_id);
     map_init(&c.by_key);
-    map_init(&c.kept);
     for (size_t kind = 0; kind < STORE_KINDS; kind++) {
+        map_init(&c.kept[kind]);
         map_init(&c.was[kind]);
         map_init(&c.shall_be[kind]);
     }
     for (size_t kind = 0; kind < STORE_KINDS; kind++)
         compare_kind(&c, kind, from, to);
     for (size_t kind = 0; kind < STORE_KINDS; kind++) {
+        map_clear(&c.kept[kind]);
         map_clear(&c.was[kind]);
         map_clear(&c.shall_be[kind]);
     }

@@ -105,9 +105,9 @@ err nodes_delete(struct store *s, const struct login_row *row, struct store_why 
 }
 
 /*
- * "SALQ", and the schema.  Not the lock of imports: those may take long.  A node that dies within is
- * soon not waited for.  Whatever the login's default is: a snapshot of before the lock would hide
- * rows that whoever held it has raised.
+ * "SALQ", and the schema.  Not the lock of imports: those may take long.  A node that dies within
+ * is soon not waited for.  Whatever the login's default is: a snapshot of before the lock would
+ * hide rows that whoever held it has raised.
  */
 static const char lock_sql[] =
     "begin isolation level read committed; set local lock_timeout = 500;"
