@@ -139,6 +139,20 @@ static void link_role(struct decoder *d, const struct consumer_index *index, str
     asked->items = ids;
 }
 
+/* A reference to it would mean the other (model/consumers.h): what its plugins hold would be for
+ * another client. */
+static void check_username(struct decoder *d, const struct consumer_index *index,
+                           const struct consumer *c)
+{
+    const struct consumer *other =
+        c->username.data != NULL ? consumer_by_reference(index, c->username) : NULL;
+
+    if (other != NULL && !view_eq(other->username, c->username))
+        decode_error_line(d, c->meta.line,
+                          "the username '%.*s' is the id of another consumer, on line %u",
+                          VIEW_ARG(c->username), other->meta.line);
+}
+
 static void link_consumers(struct decoder *d, struct yaml_file *file)
 {
     struct consumer_index index;
@@ -146,6 +160,8 @@ static void link_consumers(struct decoder *d, struct yaml_file *file)
     consumer_index_init(&index);
     if (!consumer_index_fill(&index, file->consumers, file->consumer_count))
         d->out_of_memory = true;
+    for (size_t i = 0; i < file->consumer_count; i++)
+        check_username(d, &index, &file->consumers[i]);
     for (size_t i = 0; i < file->role_count; i++) {
         if (file->roles[i].when.consumers.count > 0)
             link_role(d, &index, &file->roles[i]);

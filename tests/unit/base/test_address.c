@@ -53,6 +53,7 @@ static void a_range_holds_its_ends_and_nothing_beyond(void **state)
         {"::1/128", "::", "::1", "::1", "::2"},
         /* As IPv6 it is the same IPv4 address. */
         {"::ffff:192.0.2.0/120", "192.0.1.255", "192.0.2.0", "::ffff:192.0.2.255", "192.0.3.0"},
+        {"::ffff:192.0.2.1/95", "::fffd:ffff:ffff", "::fffe:0:0", "::fffe:ffff:ffff", "192.0.2.1"},
         {"::ffff:0:0/96", "::fffe:ffff:ffff", "0.0.0.0", "255.255.255.255", "::1:0:0:0"},
     };
 

@@ -136,6 +136,29 @@ static const struct {
     {SERVICE "  \n- {name: b, url: postgres://u@127.0.0.1/d, sslmode: disable, plugins: [{name: "
              "request-termination, service: a}]}\n",
      "5:0 error: 'service' may not stand in a plugin that stands in one\n"},
+    {V "consumers:\n- {username: u, plugins: [{name: request-termination, consumer: u}]}\n",
+     "3:0 error: 'consumer' may not stand in a plugin that stands in one\n"},
+    {ROUTE("  paths: [/a]\n" SQL "}}\n  plugins:\n  - {name: request-termination, route: r}\n"),
+     "11:0 error: 'route' may not stand in a plugin that stands in one\n"},
+    {SERVICE "- {name: b, url: postgres://u@127.0.0.1/d, sslmode: disable, routes: [{name: r, "
+             "methods: [GET], paths: [/r], statement: {sql: select 1}}]}\n"
+             "roles: [{name: x, when: {subject: s}, services: [b], database_role: d, "
+             "allow: [{routes: '*'}]}]\n"
+             "plugins: [{name: request-termination, service: a, route: r}]\n",
+     "6:0 error: the route 'r' is not of the service 'a': the plugin would never run\n"},
+    {V "consumers:\n- {username: u, id: 5b2f4d1e-0a63-4f5e-8f0e-0a6f3c1d2e10}\n"
+       "- {username: 5b2f4d1e-0a63-4f5e-8f0e-0a6f3c1d2e10}\n",
+     "4:0 error: the username '5b2f4d1e-0a63-4f5e-8f0e-0a6f3c1d2e10' is the id of another "
+     "consumer, on line 3\n"},
+    {PLUGIN("request-termination, config: {body: a, content_type: \"a\\r\\nb: c\"}"),
+     "3:63 error: 'content_type': must not hold control characters\n"},
+    {PLUGIN("request-termination, config: {message: \"a\\nb\"}"),
+     "3:49 error: 'message': must not hold control characters\n"},
+    {PLUGIN("rate-limiting, config: {hour: 8, limit_by: header, header_name: 'a b'}"),
+     "3:74 error: 'header_name': must be a header's name\n"},
+    {PLUGIN("request-termination, instance_name: a}\n- {name: rate-limiting, instance_name: a, "
+            "config: {hour: 1}"),
+     "4:40 error: the instance_name 'a' stands here a second time; the first is on line 3\n"},
     /* scalars */
     {ISSUER("leeway_s: '5'"), "3:59 error: 'leeway_s' must be a number, without quotes\n"},
     {ISSUER("leeway_s: 0x5"), "3:59 error: 'leeway_s': must be a whole number\n"},

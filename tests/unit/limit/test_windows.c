@@ -123,6 +123,22 @@ static void keys_are_apart_and_the_oldest_is_forgotten(void **state)
     window_limiter_free(w);
 }
 
+static void who_calls_is_not_the_oldest(void **state)
+{
+    const int64_t limits[PERIODS] = {[PERIOD_DAY] = 1};
+    struct window_limiter *w = window_limiter_new(32); /* two for each of 16 shards */
+
+    (void)state;
+    assert_int_equal(window_take(w, WINDOW_CALLERS, VIEW("a"), limits, NOW, use), WINDOW_TAKEN);
+    for (int i = 0; i < 500; i++) {
+        char name[16];
+        struct view key = view_of(name, (size_t)snprintf(name, sizeof name, "k%d", i));
+        assert_int_equal(window_take(w, WINDOW_CALLERS, key, limits, NOW, use), WINDOW_TAKEN);
+        assert_int_equal(window_take(w, WINDOW_CALLERS, VIEW("a"), limits, NOW, use), WINDOW_FULL);
+    }
+    window_limiter_free(w);
+}
+
 /* Whatever is taken at once, no more than the limit is; that is what the one step under the lock
  * is for. */
 enum { THREADS = 8, CALLS = 2000, LIMIT = 5000 };
@@ -164,6 +180,7 @@ int main(void)
         cmocka_unit_test(a_month_ends_with_the_month),
         cmocka_unit_test(a_clock_that_goes_back_begins_nothing_anew),
         cmocka_unit_test(keys_are_apart_and_the_oldest_is_forgotten),
+        cmocka_unit_test(who_calls_is_not_the_oldest),
         cmocka_unit_test(many_at_once_are_counted_exactly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

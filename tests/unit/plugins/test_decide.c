@@ -300,7 +300,8 @@ static void calls_are_counted_by_what_limit_by_says(void **state)
 
 static void one_consumer_is_one_caller(void **state)
 {
-    struct plugin p = limiting("p", LIMIT_BY_CONSUMER, 1), other = limiting("q", LIMIT_BY_IP, 1);
+    struct plugin p = limiting("p", LIMIT_BY_CONSUMER, 1);
+    struct plugin other = limiting("q", LIMIT_BY_CONSUMER, 1);
 
     (void)state;
     caller.consumer = &ann;
