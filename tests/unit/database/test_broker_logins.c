@@ -77,6 +77,8 @@ static void a_former_logins_connection_is_not_joined(void **state)
     bed_permit(&bed, 2);
     finish(&calls[1]);
     assert_int_not_equal(calls[1].backend_pid, calls[0].backend_pid);
+    /* That one was of a login from before, too, which came late. */
+    assert_int_equal(bed.broker->proven, 1);
 }
 
 static void nor_is_it_refilled(void **state)

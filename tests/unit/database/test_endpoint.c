@@ -249,6 +249,7 @@ static void a_changed_login_is_tried_while_another_serves(void **state)
     broker_login_done(b, &b->common, NULL);
     assert_int_equal(b->total, 1);
     assert_int_equal(b->pending, 0);
+    assert_int_equal(b->common.failures, 1); /* those of the login before are not its own */
     assert_int_equal(broker_begin_trial(b, 0, &at), BROKER_NOT_YET);
     assert_true(at > 0 && at == b->common.retry_at_ns);
     assert_int_equal(broker_begin_trial(b, at, &at), BROKER_ROOM);
@@ -256,6 +257,12 @@ static void a_changed_login_is_tried_while_another_serves(void **state)
     b->proven = 2;
     assert_int_equal(broker_begin_trial(b, INT64_MAX, &at), BROKER_NO_NEED);
     b->proven = 1;
+    b->closing = true;
+    assert_int_equal(broker_begin_trial(b, INT64_MAX, &at), BROKER_NO_NEED);
+    b->closing = false;
+    b->retired = true;
+    assert_int_equal(broker_begin_trial(b, INT64_MAX, &at), BROKER_NO_NEED);
+    b->retired = false;
     b->common.connections = b->total = 0; /* whoever calls has it tried */
     assert_int_equal(broker_begin_trial(b, INT64_MAX, &at), BROKER_NO_NEED);
     broker_release_reference(b);
