@@ -68,6 +68,41 @@ static size_t count_groups(const struct node_idle *idle, struct count counts[GRO
     return groups;
 }
 
+/* Which versions of TLS Kong would speak: without TLS 1.2 it keeps out whom this program lets in
+ * (kong/conf_loader/constants.lua, CIPHER_SUITES: modern is TLS 1.3 alone). */
+static bool is_without_tls_1_2(struct view name, struct view value)
+{
+    if (view_is(name, "ssl_cipher_suite"))
+        return view_is(value, "modern");
+    return (view_is(name, "ssl_protocols") || view_is(name, "nginx_proxy_ssl_protocols") ||
+            view_is(name, "nginx_http_ssl_protocols")) &&
+           memmem(value.data, value.len, "TLSv1.2", strlen("TLSv1.2")) == NULL;
+}
+
+const char *kong_lost(struct view name, struct view value)
+{
+    static const struct {
+        const char *end; /* of the name of a directive of nginx */
+        const char *lost;
+    } directives[] = {
+        {"_ssl_verify_client", "has no effect: nobody is asked for a client certificate here"},
+        {"_allow", "has no effect: no address is kept out here; a security group can"},
+        {"_deny", "has no effect: no address is kept out here; a security group can"},
+        {"_auth_basic", "has no effect: callers are known by their tokens alone"},
+    };
+
+    if (view_is(value, "off"))
+        return NULL;
+    for (size_t i = 0; view_starts_with(name, VIEW("nginx_")) && i < COUNT_OF(directives); i++) {
+        if (view_ends_with(name, view_str(directives[i].end)))
+            return directives[i].lost;
+    }
+    if (is_without_tls_1_2(name, value))
+        return "has no effect: TLS 1.2 is spoken, too";
+    return view_is(name, "fips") ? "has no effect: OpenSSL's FIPS mode is the system's to set"
+                                 : NULL;
+}
+
 void kong_tell(struct joiner *j)
 {
     struct count counts[GROUPS_MAX];

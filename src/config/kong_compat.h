@@ -26,6 +26,10 @@ struct view kong_value(struct joiner *j, const struct field *f, struct view valu
 void kong_idle(struct joiner *j, struct view name, const struct property_origin *origin,
                const char *group, const char *why);
 
+/* What to say of a property that keeps somebody out of Kong and nobody out of here, which one
+ * warning among many must not hide; NULL: it is none. */
+const char *kong_lost(struct view name, struct view value);
+
 /* After everything was joined: the one warning. */
 void kong_tell(struct joiner *j);
 

@@ -160,8 +160,12 @@ static void set_property(struct joiner *j, const struct field *f, struct view va
 static void kongs_property(struct joiner *j, const struct given *g, const char *name,
                            const struct kong_group *group)
 {
+    const char *lost;
+
     if (j->kong && g->value.len == 0)
         return; /* as if it were not given */
+    if (j->kong && (lost = kong_lost(g->name, g->value)) != NULL)
+        joiner_report(j, SEVERITY_WARNING, &g->origin, name, lost);
     if (j->kong)
         kong_idle(j, g->name, &g->origin, group->name, group->why);
     else

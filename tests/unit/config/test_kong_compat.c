@@ -220,6 +220,31 @@ static const struct {
      "0:0 warning: 6 of Kong's settings have no effect here (nginx 2, plugins 1, headers and error "
      "pages 1, vaults 1, Admin API and Kong Manager 1); 'sallyport config show --kong-compat' "
      "lists them\n"},
+    /* What keeps somebody out of Kong is said by itself. */
+    {SAFE "nginx_proxy_ssl_verify_client = on\nnginx_http_deny = all\nfips = on\n"
+          "nginx_status_allow = 10.0.0.0/8\nnginx_proxy_auth_basic = x\n"
+          "ssl_protocols = TLSv1.3\nssl_cipher_suite = modern\n"
+          "nginx_proxy_ssl_protocols = TLSv1.3\n",
+     NULL,
+     "0:0 warning: 8 of Kong's settings have no effect here (nginx 5, TLS of the proxy 3); "
+     "'sallyport config show --kong-compat' lists them\n"
+     "2:0 warning: 'nginx_proxy_ssl_verify_client': has no effect: nobody is asked for a client "
+     "certificate here\n"
+     "3:0 warning: 'nginx_http_deny': has no effect: no address is kept out here; a security group "
+     "can\n"
+     "4:0 warning: 'fips': has no effect: OpenSSL's FIPS mode is the system's to set\n"
+     "5:0 warning: 'nginx_status_allow': has no effect: no address is kept out here; a security "
+     "group can\n"
+     "6:0 warning: 'nginx_proxy_auth_basic': has no effect: callers are known by their tokens "
+     "alone\n"
+     "7:0 warning: 'ssl_protocols': has no effect: TLS 1.2 is spoken, too\n"
+     "8:0 warning: 'ssl_cipher_suite': has no effect: TLS 1.2 is spoken, too\n"
+     "9:0 warning: 'nginx_proxy_ssl_protocols': has no effect: TLS 1.2 is spoken, too\n"},
+    {SAFE "nginx_proxy_ssl_verify_client = off\nnginx_proxy_auth_basic = off\nfips = off\n"
+          "ssl_protocols = TLSv1.2 TLSv1.3\nssl_cipher_suite = intermediate\n",
+     NULL,
+     "0:0 warning: 5 of Kong's settings have no effect here (nginx 2, TLS of the proxy 3); "
+     "'sallyport config show --kong-compat' lists them\n"},
     {SAFE "quux = 1\n", "KONG_PROXY_PORT_80_TCP_ADDR=10.0.0.1",
      "0:0 warning: 2 of Kong's settings have no effect here (unknown names 2); 'sallyport config "
      "show --kong-compat' lists them\n"},
