@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/diag.h"
+#include "base/map.h"
 #include "config/config.h"
 #include "store/keyring.h"
 #include "store/store.h"
@@ -64,6 +65,20 @@ bool store_entity_name(struct arena *arena, enum store_kind kind,
 /* The id of one that the file gives none, as a node gives it that serves the file. */
 struct view store_entity_derive_id(struct arena *arena, enum store_kind kind,
                                    const struct store_entity *e);
+
+/* Rows of one kind, and what of a document they may be. */
+struct store_rows_index {
+    struct map by_id;
+    struct map by_key;
+    struct map taken; /* by the ids that the document gives: their old names are others' now */
+};
+/* Of the kind's rows and entities, which have to stay.  False: no memory.  Clear it in any case. */
+bool store_rows_index_init(struct store_rows_index *x, const struct store_document *rows,
+                           const struct store_document *to, enum store_kind kind) MUST_USE;
+void store_rows_index_clear(struct store_rows_index *x);
+/* The row that the entity is: by its id, or, where it has none, by its key.  NULL: a new one. */
+const struct store_entity *store_rows_index_find(const struct store_rows_index *x,
+                                                 const struct store_entity *e);
 
 enum { DOCUMENT_MAX_BYTES = 256 << 20 };
 

@@ -6,11 +6,58 @@
 
 enum { BLOCK_BYTES = 64 << 10, MAX_BYTES = 512 << 20, FIELDS_MAX_BYTES = 4096 };
 
+static bool put(struct map *map, struct view key, const struct store_entity *e)
+{
+    union {
+        const struct store_entity *read;
+        void *any;
+    } value = {e};
+    return map_put(map, key, value.any);
+}
+
+/* ---- Rows ---- */
+
+bool store_rows_index_init(struct store_rows_index *x, const struct store_document *rows,
+                           const struct store_document *to, enum store_kind kind)
+{
+    bool good = true;
+
+    map_init(&x->by_id);
+    map_init(&x->by_key);
+    map_init(&x->taken);
+    for (size_t i = 0; i < rows->counts[kind] && good; i++) {
+        const struct store_entity *e = &rows->entities[kind][i];
+        good = put(&x->by_id, e->id, e) && put(&x->by_key, e->key, e);
+    }
+    for (size_t i = 0; i < to->counts[kind] && good; i++) {
+        const struct store_entity *e = &to->entities[kind][i];
+        good = e->id.len == 0 || put(&x->taken, e->id, e);
+    }
+    return good;
+}
+
+void store_rows_index_clear(struct store_rows_index *x)
+{
+    map_clear(&x->by_id);
+    map_clear(&x->by_key);
+    map_clear(&x->taken);
+}
+
+const struct store_entity *store_rows_index_find(const struct store_rows_index *x,
+                                                 const struct store_entity *e)
+{
+    if (e->id.len > 0)
+        return map_get(&x->by_id, e->id);
+    const struct store_entity *row = map_get(&x->by_key, e->key);
+    return row != NULL && map_get(&x->taken, row->id) == NULL ? row : NULL;
+}
+
+/* ---- Differences ---- */
+
 struct comparer {
     struct arena *arena; /* what stays */
     struct arena scratch; /* of two definitions */
-    struct map by_id;
-    struct map by_key; /* of the kind at hand, in `from` */
+    struct store_rows_index rows; /* of the kind at hand */
     /* Of each kind, rows of `from` that stay, by id; and all, by name: as they are, and as they
      * shall be. */
     struct map kept[STORE_KINDS], was[STORE_KINDS], shall_be[STORE_KINDS];
@@ -146,15 +193,6 @@ static void add_change(struct comparer *c, struct store_change change)
     c->out->items[c->out->count++] = change;
 }
 
-static bool put(struct map *map, struct view key, const struct store_entity *e)
-{
-    union {
-        const struct store_entity *read;
-        void *any;
-    } value = {e};
-    return map_put(map, key, value.any);
-}
-
 static void note_name(struct comparer *c, struct map *names, const struct store_entity *as,
                       const struct store_entity *row)
 {
@@ -164,8 +202,7 @@ static void note_name(struct comparer *c, struct map *names, const struct store_
 
 static void compare_one(struct comparer *c, enum store_kind kind, const struct store_entity *to)
 {
-    const struct store_entity *from =
-        to->id.len > 0 ? map_get(&c->by_id, to->id) : map_get(&c->by_key, to->key);
+    const struct store_entity *from = store_rows_index_find(&c->rows, to);
 
     note_name(c, &c->shall_be[kind], to, from != NULL ? from : to);
     if (from == NULL) {
@@ -195,8 +232,7 @@ static bool same_order(const struct comparer *c, const struct store_document *fr
 
     for (size_t i = 0; i < to->counts[STORE_ROLE]; i++) {
         const struct store_entity *t = &to->entities[STORE_ROLE][i];
-        const struct store_entity *f =
-            t->id.len > 0 ? map_get(&c->by_id, t->id) : map_get(&c->by_key, t->key);
+        const struct store_entity *f = store_rows_index_find(&c->rows, t);
         if (f == NULL)
             continue;
         size_t place = (size_t)(f - from->entities[STORE_ROLE]);
@@ -210,10 +246,10 @@ static bool same_order(const struct comparer *c, const struct store_document *fr
 static void compare_kind(struct comparer *c, enum store_kind kind,
                          const struct store_document *from, const struct store_document *to)
 {
+    if (!store_rows_index_init(&c->rows, from, to, kind))
+        c->no_memory = true;
     for (size_t i = 0; i < from->counts[kind]; i++) {
         const struct store_entity *e = &from->entities[kind][i];
-        if (!put(&c->by_id, e->id, e) || !put(&c->by_key, e->key, e))
-            c->no_memory = true;
         note_name(c, &c->was[kind], e, e);
     }
     for (size_t i = 0; i < to->counts[kind]; i++)
@@ -225,8 +261,7 @@ static void compare_kind(struct comparer *c, enum store_kind kind,
     }
     if (kind == STORE_ROLE)
         c->out->role_order = !same_order(c, from, to);
-    map_clear(&c->by_id);
-    map_clear(&c->by_key);
+    store_rows_index_clear(&c->rows);
 }
 
 err document_compare(struct arena *arena, const struct store_document *from,
@@ -241,8 +276,6 @@ err document_compare(struct arena *arena, const struct store_document *from,
     if (out->items == NULL)
         return fail(&fault_out_of_memory);
     arena_init(&c.scratch, BLOCK_BYTES, MAX_BYTES);
-    map_init(&c.by_id);
-    map_init(&c.by_key);
     for (size_t kind = 0; kind < STORE_KINDS; kind++) {
         map_init(&c.kept[kind]);
         map_init(&c.was[kind]);

@@ -2,7 +2,6 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "base/map.h"
 #include "base/secret.h"
 #include "config/reference.h"
 #include "config/schema.h"
@@ -193,7 +192,7 @@ struct sealer {
     struct arena *arena;
     const struct keyring *ring;
     enum store_kind kind;
-    struct map by_id, by_key; /* rows of the kind */
+    struct store_rows_index rows; /* of the kind */
     struct store_why *why;
 };
 
@@ -229,7 +228,7 @@ static err find(void *arg, const struct store_secret *secret, struct buf *instea
 /* What the row has in the place; absent: nothing. */
 static struct view stored_text(struct sealer *x, const struct store_secret *s)
 {
-    const struct store_entity *row = map_get(&x->by_id, s->entity->id);
+    const struct store_entity *row = map_get(&x->rows.by_id, s->entity->id);
     struct store_document one = {{NULL}, {0}};
     struct finder f = {.place = s->place, .arena = x->arena};
     struct store_entity copy;
@@ -293,7 +292,7 @@ static err seal(void *arg, const struct store_secret *s, struct buf *instead)
 /* The id that the entity will have: document_compare finds its row in the same way. */
 static err settle_id(struct sealer *x, struct store_entity *e)
 {
-    const struct store_entity *row = map_get(&x->by_key, e->key);
+    const struct store_entity *row = store_rows_index_find(&x->rows, e);
 
     if (e->id.len > 0)
         return OK;
@@ -301,21 +300,12 @@ static err settle_id(struct sealer *x, struct store_entity *e)
     return e->id.data != NULL ? OK : fail(&fault_out_of_memory);
 }
 
-static err index_rows(struct sealer *x, const struct store_document *stored)
-{
-    for (size_t i = 0; i < stored->counts[x->kind]; i++) {
-        struct store_entity *row = &stored->entities[x->kind][i];
-        if (!map_put(&x->by_id, row->id, row) || !map_put(&x->by_key, row->key, row))
-            return fail(&fault_out_of_memory);
-    }
-    return OK;
-}
-
 static err seal_kind(struct sealer *x, const struct store_document *stored,
                      struct store_document *to)
 {
     struct view *written = ARENA_ARRAY(x->arena, to->counts[x->kind] + 1, struct view);
-    err e = written != NULL ? index_rows(x, stored) : fail(&fault_out_of_memory);
+    bool indexed = store_rows_index_init(&x->rows, stored, to, x->kind);
+    err e = written != NULL && indexed ? OK : fail(&fault_out_of_memory);
 
     for (size_t i = 0; !failed(e) && i < to->counts[x->kind]; i++) {
         written[i] = to->entities[x->kind][i].id;
@@ -337,11 +327,8 @@ err document_seal(struct arena *arena, const struct keyring *ring,
         struct sealer x = {.arena = arena, .ring = ring, .kind = kind, .why = why};
         if (!holds_secrets(store_kind_record(kind), 0))
             continue;
-        map_init(&x.by_id);
-        map_init(&x.by_key);
         err e = seal_kind(&x, stored, to);
-        map_clear(&x.by_id);
-        map_clear(&x.by_key);
+        store_rows_index_clear(&x.rows);
         TRY(e);
     }
     return OK;

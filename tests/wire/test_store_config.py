@@ -336,38 +336,6 @@ def test_an_id_makes_a_rename_and_two_may_swap_their_names(small):
     assert small.sql("select route_id from sallyport_role_routes") == ids["orders"]
 
 
-@pytest.mark.parametrize("anew", [False, True], ids=["swapped", "made anew"])
-def test_what_belongs_to_a_name_follows_it(small, anew):
-    """Two services swap their names, or each is made anew: routes and plugins stay where the file
-    has them."""
-    def with_other(document):
-        shop = document["services"][0]
-        shop["plugins"] = [{"name": "request-termination", "config": {"status_code": 503}}]
-        document["services"].append(shop | {
-            "name": "other", "url": "postgres://app@other.example.com/other", "routes": [],
-            "plugins": [{"name": "request-termination", "config": {"status_code": 403}}]})
-
-    again(small, with_other)
-    ids = dict(line.split("|") for line in small.sql(
-        "select name, id from sallyport_services").splitlines())
-
-    def swap(document):
-        with_other(document)
-        shop, other = document["services"]
-        shop["id"], other["id"] = ids["other"], ids["shop"]
-        if anew:
-            shop["id"], other["id"] = (i[:-4] + "abcd" for i in (shop["id"], other["id"]))
-
-    again(small, swap)
-    where = ("select s.name, s.definition ->> 'url' from sallyport_routes r"
-             " join sallyport_services s on s.id = r.service_id")
-    assert set(small.sql(where).splitlines()) == {"shop|postgres://app@shop.example.com/shop"}
-    assert small.sql("select s.name, p.definition -> 'config' ->> 'status_code'"
-                     " from sallyport_plugins p join sallyport_services s on s.id = p.service_id"
-                     " order by 1").splitlines() == ["other|403", "shop|503"]
-    assert diff_of(small) == ""
-
-
 def test_nodes_are_told_at_the_commit(small):
     listener = psycopg2.connect(small.bed.superuser_dsn(small.name))
     listener.autocommit = True
