@@ -127,6 +127,15 @@ def test_a_body_is_bounded_however_it_comes(bed, issuer, gateway):
     assert answer.status == 411
     assert answer.json["detail"] == "A valid Content-Length header is required"
     assert made.get("/order", bob).status == 200  # a GET has no body whose length to tell
+    # Neither waits for the rest, nor takes a POST that says nothing of its body.
+    for token, sent, status in (
+            (alice, {"Transfer-Encoding": "chunked"}, 413), (bob, {}, 411)):
+        sock = made.raw(20)
+        sock.sendall(request("POST", "/put", token, **{"Content-Type": "application/json", **sent})
+                     + (b"401\r\n" + b"x" * 0x401 if sent else b""))
+        [answer], _ = read_answers(sock, 1)
+        sock.close()
+        assert answer.status == status
 
 
 def test_the_nodes_own_bound_holds_below_the_plugins(bed, issuer, gateway):
@@ -178,6 +187,30 @@ def test_calls_beyond_the_limit_are_refused_and_told_when_to_come_back(bed, issu
     answer = made.get("/other", token)
     assert_refused(made, answer, 503, "rate_limiting", "slow down", "rate-limiting quiet")
     assert not [n for n in answer.headers if "ratelimit" in n or n == "retry-after"]
+
+
+def test_what_is_not_there_does_not_count_and_what_runs_ahead_does(bed, issuer, gateway):
+    made = gateway(config=config(bed, issuer, [
+        plugin("rate-limiting", hour=4), plugin("request-termination", consumer="bob",
+                                                body="<p>", content_type="text/html")]))
+    if time.time() % 3600 > 3580:
+        wait_until(lambda: time.time() % 3600 < 100, 30, "the next hour")
+    token = made.mint("alice")
+    for method, path, status in (("GET", "/nowhere", 404), ("OPTIONS", "/order", 405),
+                                 ("DELETE", "/order", 405), ("POST", "/put", 415)):
+        answer = made.call(method, path, token, b"x" if method == "POST" else None)
+        assert answer.status == status
+        assert ("ratelimit-limit" in answer.headers) == (method == "POST")  # which has a route
+    assert made.call("HEAD", "/order", token).headers["ratelimit-remaining"] == "2"
+    sock = made.raw(20)
+    sock.sendall(request("GET", "/order", token) * 3)
+    answers, _ = read_answers(sock, 3)
+    sock.close()
+    assert [a.status for a in answers] == [200, 200, 429]
+    assert [a.headers["ratelimit-remaining"] for a in answers] == ["1", "0", "0"]
+    head = made.call("HEAD", "/order", made.mint("bob"))
+    assert (head.status, head.body, head.headers["content-length"]) == (503, b"", "3")
+    assert head.headers["content-type"] == "text/html"
 
 
 def test_a_path_is_one_however_it_is_written(bed, issuer, gateway):

@@ -305,6 +305,23 @@ def test_a_plugin_outlives_those_whom_it_was_for(small):
     assert diff_of(small) == ""
 
 
+def test_older_nodes_are_given_nothing_that_they_would_leave_out(small):
+    """Until the migration is finished there may be some, to whom a plugin says nothing."""
+    small.sql("delete from sallyport_migrations where name = '005_plugins';"
+              " insert into sallyport_migrations_pending (name, after)"
+              " values ('005_plugins', '003_consumers')")
+    path = write(small, "x.yaml", dict(SMALL, plugins=[{"name": "request-termination"}]))
+    got = small.run("config", "db_import", path, environment=SECRET)
+    assert got.returncode == 1
+    assert "nodes of the older version do not know what a plugin is" in got.stderr
+    assert small.sql("select count(*) from sallyport_plugins") == "0"
+    assert again(small, lambda document: document.update(consumers=[{"username": "u"}])) == [
+        "+ consumer u"]  # their migration is finished
+    assert_done(small.migrations("finish"))
+    assert_done(small.run("config", "db_import", path, environment=SECRET),
+                "+ plugin request-termination")
+
+
 def test_an_import_is_whole_or_nothing(small):
     """Whatever in the database keeps a row out: without a plugin more would be allowed."""
     small.sql("create function keep_out() returns trigger language plpgsql as"
