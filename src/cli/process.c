@@ -164,8 +164,9 @@ static int quit(const struct node_config *node, const struct process_options *o)
         fputs("sallyport stopped while waiting (unexpected)\n", stderr);
         return 0;
     }
-    /* Without it the node gives its calls shutdown_timeout_ms. */
-    (void)words_leave(node, WORD_QUIT, timeout_s * 1000);
+    /* Without it the node gives its calls shutdown_timeout_ms.  A moment longer than is waited for
+     * here, so that it is sure which of the two ends below it was. */
+    (void)words_leave(node, WORD_QUIT, timeout_s * 1000 + QUIT_GRACE_MS / 2);
     if (send_signal(node, SIGQUIT) != 0)
         return 1;
     if (cli_wait_end(node, (int64_t)timeout_s * 1000)) {

@@ -169,9 +169,29 @@ static bool is_behind(struct store_watch *w, const struct store_line *l)
     return now_ms() < w->older_until_ms;
 }
 
+static bool has_moved(void *arg)
+{
+    return store_line_moved(arg);
+}
+
+/* What is asked next waits for the server, which may hang: it must not keep the thread from
+ * following the writer. */
+static void begin_waiting(struct store_line *l)
+{
+    if (l->writes)
+        store_set_give_up(l->s, has_moved, l);
+}
+
+static void end_waiting(struct store_line *l)
+{
+    store_set_give_up(l->s, NULL, NULL);
+}
+
 static void read_anew(struct store_watch *w, struct store_line *l)
 {
+    begin_waiting(l);
     err e = cli_store_read(w->node, KEPT_NEXT, l->s, &w->revision, &w->unread_why);
+    end_waiting(l);
 
     w->unread = e;
     if (!failed(e)) {
@@ -298,8 +318,7 @@ static bool may_write(const struct store_line *l)
     return l->s != NULL && l->listening && !l->standby;
 }
 
-/* It waits for the server, and so is done only where that has answered just now: one that hangs
- * must not keep the thread from following the writer. */
+/* It waits for the server, and so is done only where that has answered just now. */
 static void renew_node(struct store_watch *w)
 {
     struct store_line *l = &w->writer;
@@ -317,7 +336,9 @@ static void renew_node(struct store_watch *w)
         return;
     }
     store_set_timeout(l->s, RENEW_TIMEOUT_MS);
+    begin_waiting(l);
     err e = store_nodes_renew(w->nodes, l->s, &why);
+    end_waiting(l);
     store_set_timeout(l->s, l->pg->timeout_ms);
     if (!failed(e)) {
         store_line_ask_by(l, store_nodes_due_ms(w->nodes));

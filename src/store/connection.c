@@ -28,7 +28,7 @@ const struct fault store_no_schema = {"store_no_schema", "there is no schema for
 const struct fault store_locked = {
     "store_locked", "another process is changing the tables of the configuration", NULL, 0};
 
-enum { NS_PER_MS = 1000000 };
+enum { NS_PER_MS = 1000000, GIVE_UP_LOOK_MS = 50 };
 
 void store_forget_environment(void)
 {
@@ -63,20 +63,22 @@ void store_keep_words(struct store_why *why, const char *words)
     why->text[n] = '\0';
 }
 
-/* False when the time is over, or waiting was cancelled. */
-static bool await(PGconn *connection, int cancel_fd, short events, int64_t deadline_ms)
+/* False when the time is over, waiting was cancelled, or given up. */
+static bool await(const struct store *s, short events, int64_t deadline_ms)
 {
-    struct pollfd at[] = {{.fd = PQsocket(connection), .events = events},
-                          {.fd = cancel_fd, .events = POLLIN}};
+    struct pollfd at[] = {{.fd = PQsocket(s->connection), .events = events},
+                          {.fd = s->cancel_fd, .events = POLLIN}};
 
     for (;;) {
         int64_t left = deadline_ms - now_ms();
         if (left <= 0)
             return false;
-        int n = poll(at, cancel_fd > 0 ? 2 : 1, left > INT32_MAX ? INT32_MAX : (int)left);
+        if (s->give_up != NULL && left > GIVE_UP_LOOK_MS)
+            left = GIVE_UP_LOOK_MS;
+        int n = poll(at, s->cancel_fd > 0 ? 2 : 1, left > INT32_MAX ? INT32_MAX : (int)left);
         if (n > 0)
-            return cancel_fd <= 0 || at[1].revents == 0;
-        if (n < 0 && errno != EINTR)
+            return s->cancel_fd <= 0 || at[1].revents == 0;
+        if ((n < 0 && errno != EINTR) || (s->give_up != NULL && s->give_up(s->give_up_arg)))
             return false;
     }
 }
@@ -94,6 +96,12 @@ void store_set_timeout(struct store *s, int64_t timeout_ms)
     s->timeout_ms = timeout_ms;
 }
 
+void store_set_give_up(struct store *s, store_give_up *give_up, void *arg)
+{
+    s->give_up = give_up;
+    s->give_up_arg = arg;
+}
+
 void store_end_cancelling(struct store *s)
 {
     s->cancel_fd = 0;
@@ -107,9 +115,13 @@ static err lost(struct store *s, struct store_why *why)
     return fail(&store_lost);
 }
 
-static err too_late(struct store *s, struct store_why *why)
+static err too_late(struct store *s, int64_t deadline_ms, struct store_why *why)
 {
-    snprintf(why->text, sizeof why->text, "no answer within %lld ms", (long long)s->timeout_ms);
+    if (now_ms() < deadline_ms)
+        snprintf(why->text, sizeof why->text, "its answer is waited for no longer");
+    else
+        snprintf(why->text, sizeof why->text, "no answer within %lld ms",
+                 (long long)s->timeout_ms);
     return fail(&store_lost);
 }
 
@@ -146,8 +158,8 @@ static err send_out(struct store *s, struct store_why *why)
     int left;
 
     while ((left = PQflush(s->connection)) > 0) {
-        if (!await(s->connection, s->cancel_fd, POLLIN | POLLOUT, deadline_ms))
-            return too_late(s, why);
+        if (!await(s, POLLIN | POLLOUT, deadline_ms))
+            return too_late(s, deadline_ms, why);
         if (PQconsumeInput(s->connection) == 0)
             return lost(s, why);
     }
@@ -159,8 +171,8 @@ static err await_result(struct store *s, PGresult **out, struct store_why *why)
     int64_t deadline_ms = now_ms() + s->timeout_ms;
 
     while (PQisBusy(s->connection)) {
-        if (!await(s->connection, s->cancel_fd, POLLIN, deadline_ms))
-            return too_late(s, why);
+        if (!await(s, POLLIN, deadline_ms))
+            return too_late(s, deadline_ms, why);
         if (PQconsumeInput(s->connection) == 0)
             return lost(s, why);
     }

@@ -115,8 +115,26 @@ static int64_t pause_of(const struct store_line *l, enum store_miss kind)
     return least + (int64_t)random_below((uint64_t)(most - least));
 }
 
+static bool has_moved(const struct store_line *l)
+{
+    return l->writes && l->s != NULL && l->addresses.count > 0 &&
+           !store_addresses_have(&l->addresses, store_address(l->s));
+}
+
+/* It would have been left anyway. */
+static void leave(struct store_line *l)
+{
+    snprintf(l->left, sizeof l->left, "%s", store_address(l->s));
+    hang_up(l);
+    l->due_ms = sooner(l->due_ms, now_ms() + pause_of(l, MISS_FAILED));
+}
+
 void store_line_lose(struct store_line *l, err e, const struct store_why *why)
 {
+    if (has_moved(l)) {
+        leave(l);
+        return;
+    }
     hang_up(l);
     /* After one that was of use; what logs in and breaks off is a failure like others. */
     miss(l, e, why,
@@ -130,12 +148,6 @@ static unsigned miss_attempt(struct store_line *l, err e, const struct store_why
 }
 
 /* ---- The name ---- */
-
-static bool has_moved(const struct store_line *l)
-{
-    return l->writes && l->s != NULL && l->addresses.count > 0 &&
-           !store_addresses_have(&l->addresses, store_address(l->s));
-}
 
 static bool wants_another(const struct store_line *l)
 {
@@ -196,6 +208,12 @@ static unsigned look_up(struct store_line *l)
         lookup_ask(l->lookup);
     }
     return brought;
+}
+
+bool store_line_moved(struct store_line *l)
+{
+    (void)look_up(l);
+    return has_moved(l);
 }
 
 /* ---- Opening ---- */
@@ -286,11 +304,14 @@ static unsigned start_listening(struct store_line *l)
 
 static unsigned adopt(struct store_line *l, struct store *s)
 {
-    if (l->s != NULL)
+    const char *from = l->s != NULL ? store_address(l->s) : l->left;
+
+    if (from[0] != '\0')
         log_notice("store_moved", "the configuration's database is elsewhere now",
                    LOG_STR("connection", l->name), LOG_VIEW("host", l->pg->host),
-                   LOG_STR("from", store_address(l->s)), LOG_STR("to", store_address(s)));
+                   LOG_STR("from", from), LOG_STR("to", store_address(s)));
     hang_up(l);
+    l->left[0] = '\0';
     l->s = s;
     l->avoided[0] = '\0';
     l->ask_ms = 0;
@@ -441,7 +462,7 @@ void store_line_close(struct store_line *l)
     l->lookup = NULL;
     l->looking = false;
     l->addresses = (struct store_addresses){0};
-    l->avoided[0] = '\0';
+    l->avoided[0] = l->left[0] = '\0';
     hang_up(l);
     l->node = NULL;
     l->pg = NULL;

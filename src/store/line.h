@@ -71,6 +71,7 @@ struct store_line {
     bool looking;
     int64_t look_ms;
     struct store_opening *opening;
+    char left[STORE_ADDRESS_BYTES];    /* what was hung up for the name's sake; "": none */
     char avoided[STORE_ADDRESS_BYTES]; /* the latest that took a connection in vain */
     bool taken;                        /* the latest attempt: it may have been a login */
     unsigned failures;                 /* in a row */
@@ -97,6 +98,9 @@ int64_t store_line_due_ms(const struct store_line *l);
 
 /* The next question comes at once, or by that time. */
 void store_line_ask_by(struct store_line *l, int64_t when_ms);
+/* For what its owner does with the connection and waits for: whether the name, which is looked up
+ * meanwhile as ever, leads elsewhere now. */
+bool store_line_moved(struct store_line *l);
 /* The connection turned out to be lost, in what its owner did with it. */
 void store_line_lose(struct store_line *l, err e, const struct store_why *why);
 

@@ -93,6 +93,13 @@ const char *store_address(const struct store *s);
 /* An open transaction is rolled back by the server.  NULL is harmless. */
 void store_close(struct store *s);
 
+/*
+ * What waits for the server asks it every 50 ms: true gives up, and the connection is lost.  For
+ * what may be learned meanwhile, as that the name leads elsewhere.  NULL: no more.
+ */
+typedef bool store_give_up(void *arg);
+void store_set_give_up(struct store *s, store_give_up *give_up, void *arg);
+
 /* How long the next statements may wait for the server; pg_timeout at first. */
 void store_set_timeout(struct store *s, int64_t timeout_ms);
 

@@ -10,6 +10,8 @@ struct store {
     PGconn *connection;
     int64_t timeout_ms;
     int cancel_fd; /* 0: none */
+    store_give_up *give_up; /* NULL: nothing is asked */
+    void *give_up_arg;
     char address[STORE_ADDRESS_BYTES];
 };
 

@@ -304,7 +304,7 @@ def test_in_the_middle_of_a_rotation_the_pending_password_serves(served_by_secre
 
 
 def test_users_may_alternate(served_by_secret, aws, bed):
-    one = served_by_secret()
+    one = served_by_secret(pool=ONE)
     assert who(one)["login"] == USERS[0]
     rotate(aws, bed, "second-Passw0rd", user=USERS[1])
     set_password(bed, "nobody-knows-1")  # the first user's password is gone at once
