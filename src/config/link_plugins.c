@@ -24,21 +24,45 @@ static void put(struct linker *l, struct map *map, struct view key, const void *
         l->d->out_of_memory = true;
 }
 
-/* Ids last: a text that is one means that entity, whatever others are called. */
+/* A plugin that refers to it by its name would be for the one with the id. */
+static void check_id(struct linker *l, const char *kind, const struct meta *meta,
+                     struct view other_name)
+{
+    if (meta->id.len > 0 && view_eq(other_name, meta->id))
+        decode_error_line(l->d, meta->line, "the id '%.*s' is the name of another %s",
+                          VIEW_ARG(meta->id), kind);
+}
+
+/* After the names. */
+static void index_ids(struct linker *l)
+{
+    const struct yaml_file *f = l->file;
+
+    for (size_t i = 0; i < f->service_count; i++) {
+        const struct service *s = &f->services[i], *named = map_get(&l->services, s->meta.id);
+        if (named != NULL && named != s)
+            check_id(l, "service", &s->meta, named->name);
+        put(l, &l->services, s->meta.id, s);
+        for (size_t k = 0; k < s->route_count; k++) {
+            const struct route *r = &s->routes[k], *called = map_get(&l->routes, r->meta.id);
+            if (called != NULL && called != r)
+                check_id(l, "route", &r->meta, called->name);
+            put(l, &l->routes, r->meta.id, r);
+        }
+    }
+}
+
 static void index_all(struct linker *l)
 {
     const struct yaml_file *f = l->file;
 
-    for (int names = 1; names >= 0; names--) {
-        for (size_t i = 0; i < f->service_count; i++) {
-            const struct service *s = &f->services[i];
-            put(l, &l->services, names ? s->name : s->meta.id, s);
-            for (size_t k = 0; k < s->route_count; k++) {
-                const struct route *r = &s->routes[k];
-                put(l, &l->routes, names ? r->name : r->meta.id, r);
-            }
-        }
+    for (size_t i = 0; i < f->service_count; i++) {
+        const struct service *s = &f->services[i];
+        put(l, &l->services, s->name, s);
+        for (size_t k = 0; k < s->route_count; k++)
+            put(l, &l->routes, s->routes[k].name, &s->routes[k]);
     }
+    index_ids(l);
     if (!consumer_index_fill(&l->consumers, f->consumers, f->consumer_count))
         l->d->out_of_memory = true;
 }

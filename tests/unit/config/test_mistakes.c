@@ -146,6 +146,11 @@ static const struct {
              "allow: [{routes: '*'}]}]\n"
              "plugins: [{name: request-termination, service: a, route: r}]\n",
      "6:0 error: the route 'r' is not of the service 'a': the plugin would never run\n"},
+    {SERVICE "- {name: b, id: 5b2f4d1e-0a63-4f5e-8f0e-0a6f3c1d2e10, url: postgres://u@127.0.0.1/d, "
+             "sslmode: disable}\n- {name: 5b2f4d1e-0a63-4f5e-8f0e-0a6f3c1d2e10, url: "
+             "postgres://u@127.0.0.1/d, sslmode: disable, plugins: [{name: "
+             "request-termination}]}\n",
+     "4:0 error: the id '5b2f4d1e-0a63-4f5e-8f0e-0a6f3c1d2e10' is the name of another service\n"},
     {V "consumers:\n- {username: u, id: 5b2f4d1e-0a63-4f5e-8f0e-0a6f3c1d2e10}\n"
        "- {username: 5b2f4d1e-0a63-4f5e-8f0e-0a6f3c1d2e10}\n",
      "4:0 error: the username '5b2f4d1e-0a63-4f5e-8f0e-0a6f3c1d2e10' is the id of another "
