@@ -196,6 +196,8 @@ static void unknown_property(struct joiner *j, const struct given *g)
     if (near.data != NULL)
         snprintf(text, sizeof text, "there is no such property; did you mean '%.*s'?",
                  VIEW_ARG(near));
+    /* 'stop' would end the node of Kong's default prefix in place of the one that is meant. */
+    mild = mild && !(j->kong && g->origin.kind == ORIGIN_FILE && view_is(near, "prefix"));
     if (near.data == NULL && mild && j->kong)
         kong_idle(j, g->name, &g->origin, "unknown names", "there is no such property");
     else

@@ -250,6 +250,8 @@ static const struct {
      "show --kong-compat' lists them\n"},
     {SAFE "pg_iam_aut = on\n", NULL,
      "2:0 warning: 'pg_iam_aut': there is no such property; did you mean 'pg_iam_auth'?\n"},
+    {SAFE "prefx = /srv/kong\n", NULL,
+     "2:0 error: 'prefx': there is no such property; did you mean 'prefix'?\n"},
     {SAFE "pg_password = 'x'\n", NULL,
      "2:0 warning: 'pg_password': the quotes are part of the value, as in Kong; remove them\n"},
     {SAFE "nginx_user =\nquux =\n", NULL,
