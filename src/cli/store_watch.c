@@ -189,12 +189,14 @@ static void end_waiting(struct store_line *l)
 
 static void read_anew(struct store_watch *w, struct store_line *l)
 {
-    begin_waiting(l);
-    err e = cli_store_read(w->node, KEPT_NEXT, l->s, &w->revision, &w->unread_why);
-    end_waiting(l);
+    int64_t revision;
 
+    begin_waiting(l);
+    err e = cli_store_read(w->node, KEPT_NEXT, l->s, &revision, &w->unread_why);
+    end_waiting(l);
     w->unread = e;
     if (!failed(e)) {
+        w->revision = revision; /* what failed half way is read again */
         log_notice("store_read", "the configuration was read from the database",
                    LOG_INT("revision", w->revision));
         offer(w, w->next_path, w->forced ? "SIGHUP" : "database");

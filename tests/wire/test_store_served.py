@@ -225,6 +225,19 @@ def test_a_stored_configuration_with_a_mistake_is_refused_and_the_one_before_goe
     assert store_status(served)["revision"] == 3
 
 
+def test_a_read_that_fails_half_way_is_made_again(fed, gateway, bed, issuer):
+    served = gateway(node=node(fed))
+    wait_for_state(served, "listening")
+    in_the_way = served.prefix / "store.yaml.next.new"
+    in_the_way.mkdir()
+    feed(fed, renamed(bed, issuer, "later"))
+    wait_until(lambda: events(served, "store_unusable"), 30, "a read that fails")
+    assert store_status(served)["revision"] == 1
+    in_the_way.rmdir()
+    wait_for_path(served, "/later/2")
+    assert store_status(served)["revision"] == 2
+
+
 @pytest.mark.parametrize("change", ["changed", "cut", "no key", "another key", "no seals"])
 def test_a_damaged_copy_is_not_served(fed, gateway, change):
     served = gateway(node=node(fed))
