@@ -147,11 +147,13 @@ err document_read(struct store *s, struct arena *arena, struct store_document *o
 #define TAGS "array(select json_array_elements_text(x.tags))"
 #define OWNER "(select s.id from sallyport_services s where s.name = x.service)"
 
-/* Whom a plugin is for; the id of a consumer goes before another's username (model/consumers.h). */
+/* Whom a plugin is for; the id of a consumer goes before another's username (model/consumers.h).
+ * Each way by its index: there may be a plugin for each of many consumers. */
 #define ROUTE "(select r.id from sallyport_routes r where r.name = x.route)"
 #define CONSUMER                                                                                   \
-    "(select c.id from sallyport_consumers c where c.id::text = x.consumer or"                     \
-    " c.username = x.consumer order by c.id::text = x.consumer desc limit 1)"
+    "coalesce((select c.id from sallyport_consumers c where c.id = case when x.consumer ~"         \
+    " '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then x.consumer::uuid end),"                   \
+    " (select c.id from sallyport_consumers c where c.username = x.consumer))"
 
 #define INSERT(table, name)                                                                        \
     "insert into " table " (id, " name ", tags, created_at, updated_at, ordinal, definition)"      \

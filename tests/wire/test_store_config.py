@@ -305,6 +305,15 @@ def test_a_plugin_outlives_those_whom_it_was_for(small):
     assert diff_of(small) == ""
 
 
+def test_a_plugin_for_each_of_many_consumers_is_imported_in_time(small):
+    """Each finds its consumer by an index: the statement has 5 s."""
+    path = write(small, "x.yaml", dict(SMALL, consumers=[
+        {"username": f"u{i}", "plugins": [{"name": "rate-limiting", "config": {"hour": 5}}]}
+        for i in range(5000)]))
+    assert_done(small.run("config", "db_import", path, environment=SECRET), "import successful")
+    assert small.sql("select count(distinct consumer_id) from sallyport_plugins") == "5000"
+
+
 def test_older_nodes_are_given_nothing_that_they_would_leave_out(small):
     """Until the migration is finished there may be some, to whom a plugin says nothing."""
     small.sql("delete from sallyport_migrations where name = '005_plugins';"

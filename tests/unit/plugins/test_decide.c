@@ -311,6 +311,19 @@ static void one_consumer_is_one_caller(void **state)
     assert_true(passes(&other)); /* each plugin counts by itself */
 }
 
+static void what_cannot_be_counted_passes_only_where_that_is_said(void **state)
+{
+    struct plugin p = limiting("p", LIMIT_BY_IP, 100);
+
+    (void)state;
+    arena_clear(&arena);
+    arena_init(&arena, 1, 1); /* no room for the key */
+    assert_refused(&p, &plugin_rate_limiting, 429, "slow down");
+    p.config.rate_limiting.fault_tolerant = true;
+    assert_true(passes(&p));
+    assert_int_equal(said.header_count, 0);
+}
+
 /* Who writes ever new headers, or calls from ever new addresses, makes the gateway forget no caller
  * whom it counted: the limit would begin anew. */
 static void what_a_caller_may_choose_pushes_no_caller_out(void **state)
@@ -370,6 +383,7 @@ int main(void)
         TEST(of_two_the_longer_window_is_told),
         TEST(calls_are_counted_by_what_limit_by_says),
         TEST(one_consumer_is_one_caller),
+        TEST(what_cannot_be_counted_passes_only_where_that_is_said),
         TEST(what_a_caller_may_choose_pushes_no_caller_out),
         TEST(what_comes_first_refuses_and_the_rest_is_not_asked),
     };
