@@ -20,6 +20,7 @@ enum {
     LAG_PATIENCE_MS = 10000, /* then the poll is often enough */
     CONF_BLOCK_BYTES = 16 * 1024,
     CONF_MAX_BYTES = 16 * 1024 * 1024,
+    READS_LOST_MAX = 3,
     RENEW_TIMEOUT_MS = 2000, /* of each question about the nodes */
     LEAVE_TIMEOUT_MS = 1000,
     IDENTITIES = 2, /* one, unless the two logins are of different regions */
@@ -59,6 +60,7 @@ struct store_watch {
     err unread; /* why the latest read failed */
     struct store_why unread_why;
     int64_t read_ms; /* then: not again before */
+    unsigned reads_lost; /* in a row, with the connection */
     int64_t heard;   /* a revision that the reader has not shown yet; -1: none */
     int64_t heard_until_ms;
     int64_t older_until_ms; /* a standby that shows an older one is behind until then; 0 */
@@ -197,6 +199,7 @@ static void read_anew(struct store_watch *w, struct store_line *l)
     w->unread = e;
     if (!failed(e)) {
         w->revision = revision; /* what failed half way is read again */
+        w->reads_lost = 0;
         log_notice("store_read", "the configuration was read from the database",
                    LOG_INT("revision", w->revision));
         offer(w, w->next_path, w->forced ? "SIGHUP" : "database");
@@ -209,7 +212,9 @@ static void read_anew(struct store_watch *w, struct store_line *l)
     if (is_fault(e, &store_lost)) {
         store_line_lose(l, e, &w->unread_why);
         w->unread = OK;
-        w->read_ms = 0;
+        /* At once, on a new connection; but it may be the read that ends it. */
+        if (w->reads_lost++ < READS_LOST_MAX)
+            w->read_ms = 0;
     }
     if (w->forced)
         offer_kept(w);

@@ -238,6 +238,26 @@ def test_a_read_that_fails_half_way_is_made_again(fed, gateway, bed, issuer):
     assert store_status(served)["revision"] == 2
 
 
+def test_a_read_that_ends_the_connection_every_time_costs_few_logins(fed, gateway, bed):
+    served = gateway(node=node(fed))
+    wait_for_state(served, "listening")
+    fed.sql("alter table sallyport_vaults rename to kept;"
+            " create view sallyport_vaults as select kept.* from (select"
+            " pg_terminate_backend(pg_backend_pid()) as ended offset 0) e left join kept on ended;"
+            " grant select on sallyport_vaults to kong;"
+            " insert into sallyport_revisions default values")
+    made = f"connection authorized: user=kong database={fed.name}"
+    bed.wait_for_log(made, count=len(bed.log_lines(made)) + 2)
+    lost = len(events(served, "store_unusable"))
+    wait_until(lambda: len(events(served, "store_unusable")) >= lost + 3, 40, "further attempts")
+    said = [datetime.datetime.fromisoformat(record["time"].replace("Z", "+00:00"))
+            for record in events(served, "store_unusable")]
+    assert (said[-1] - said[0]).total_seconds() > 4, said
+    assert served.get("/orders/2", served.mint("alice")).status == 200
+    fed.sql("drop view sallyport_vaults; alter table kept rename to sallyport_vaults")
+    wait_until(lambda: store_status(served)["revision"] == 2, 30, "the read")
+
+
 @pytest.mark.parametrize("change", ["changed", "cut", "no key", "another key", "no seals"])
 def test_a_damaged_copy_is_not_served(fed, gateway, change):
     served = gateway(node=node(fed))
