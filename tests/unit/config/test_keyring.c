@@ -1,5 +1,5 @@
 /* The keyring_… properties: where keys are read, and that no message shows one. */
-#include "config_test.h"
+#include "node_test.h"
 
 #define KEY "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 #define HEX "00010203040506070809aAbBcCdDeEfF101112131415161718191a1b1c1d1e1f"
@@ -20,13 +20,6 @@ static const char *key_file(const struct config_host *host, const char *path, st
     return NULL;
 }
 
-struct loaded {
-    struct test_config t;
-    struct node_config node;
-    err outcome;
-    struct buf said;
-};
-
 static void load(struct loaded *l, const char *text, bool offline)
 {
     *l = (struct loaded){0};
@@ -35,18 +28,9 @@ static void load(struct loaded *l, const char *text, bool offline)
     l->t.host.host.secret = offline ? NULL : test_secret;
     l->t.host.host.leave_aws = offline;
     l->t.host.host.key_file = key_file;
-    struct node_config_sources sources = {.conf_file = "s.conf",
-                                          .conf_text = view_str(text),
-                                          .host = &l->t.host.host};
-    l->outcome = node_config_load(&l->t.arena, &sources, &l->node, &l->t.d);
-    buf_init(&l->said, 1 << 16);
-    test_describe(&l->t.d, &l->said);
-}
-
-static void clear(struct loaded *l)
-{
-    buf_clear(&l->said);
-    test_config_clear(&l->t);
+    load_node(l, (struct node_config_sources){
+        .conf_file = "s.conf",
+        .conf_text = view_str(text)});
 }
 
 static void keys_are_read_from_files_the_environment_and_aws(void **state)

@@ -1,14 +1,7 @@
-#include "config_test.h"
+#include "node_test.h"
 
 #include "config/kong_properties.h"
 #include "config/schema.h"
-
-struct loaded {
-    struct test_config t;
-    struct node_config node;
-    err outcome;
-    struct buf said;
-};
 
 static const char *const no_variables[] = {"SECRET_LEVEL=warn", NULL};
 
@@ -23,21 +16,12 @@ static void load(struct loaded *l, const char *text, const char *const *environm
 
     *l = (struct loaded){0};
     test_config_init(&l->t, no_variables);
-    struct node_config_sources sources = {.settings = settings,
-                                          .setting_count = setting_count,
-                                          .environment = env.any,
-                                          .conf_file = "etc/s.conf",
-                                          .conf_text = view_str(text),
-                                          .host = &l->t.host.host};
-    l->outcome = node_config_load(&l->t.arena, &sources, &l->node, &l->t.d);
-    buf_init(&l->said, 1 << 16);
-    test_describe(&l->t.d, &l->said);
-}
-
-static void clear(struct loaded *l)
-{
-    buf_clear(&l->said);
-    test_config_clear(&l->t);
+    load_node(l, (struct node_config_sources){
+        .settings = settings,
+        .setting_count = setting_count,
+        .environment = env.any,
+        .conf_file = "etc/s.conf",
+        .conf_text = view_str(text)});
 }
 
 static const struct property_origin *origin(const struct loaded *l, const char *property)

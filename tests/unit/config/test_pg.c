@@ -1,14 +1,7 @@
 /* Kong's pg_… and pg_ro_… properties: inheritance, what IAM raises, what contradicts. */
-#include "config_test.h"
+#include "node_test.h"
 
 #include "config/schema.h"
-
-struct loaded {
-    struct test_config t;
-    struct node_config node;
-    err outcome;
-    struct buf said;
-};
 
 static const char *const variables[] = {"PG_SECRET=from-the-vault", NULL};
 
@@ -21,19 +14,10 @@ static void load(struct loaded *l, const char *text, const char *const *environm
 
     *l = (struct loaded){0};
     test_config_init(&l->t, variables);
-    struct node_config_sources sources = {.environment = env.any,
-                                          .conf_file = "etc/kong.conf",
-                                          .conf_text = view_str(text),
-                                          .host = &l->t.host.host};
-    l->outcome = node_config_load(&l->t.arena, &sources, &l->node, &l->t.d);
-    buf_init(&l->said, 1 << 16);
-    test_describe(&l->t.d, &l->said);
-}
-
-static void clear(struct loaded *l)
-{
-    buf_clear(&l->said);
-    test_config_clear(&l->t);
+    load_node(l, (struct node_config_sources){
+        .environment = env.any,
+        .conf_file = "etc/kong.conf",
+        .conf_text = view_str(text)});
 }
 
 static void load_well(struct loaded *l, const char *text, const char *const *environment)
