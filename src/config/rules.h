@@ -33,6 +33,7 @@ field_check check_session_tag_value; /* a template */
 field_check check_cidr;
 field_check check_header_name;
 field_check check_rate_policy;
+field_check check_counted_path;
 
 /* Into plugin.kind. */
 void take_plugin_name(struct decoder *d, const struct field *f, void *record,

@@ -24,6 +24,16 @@ const char *check_header_name(struct view v)
     return NULL;
 }
 
+/* Kong's rule (typedefs.path), and as calls' paths are compared: decoded. */
+const char *check_counted_path(struct view v)
+{
+    if (!view_starts_with(v, VIEW("/")) || memmem(v.data, v.len, "//", 2) != NULL)
+        return "must begin with '/', and have no empty segment";
+    return view_find(v, '%') < v.len || view_find(v, '?') < v.len
+               ? "must be as it reads decoded, without '%' and '?'"
+               : check_no_control(v);
+}
+
 const char *check_rate_policy(struct view v)
 {
     return view_is(v, "local") ? NULL

@@ -161,6 +161,12 @@ static const struct {
      "3:49 error: 'message': must not hold control characters\n"},
     {PLUGIN("rate-limiting, config: {hour: 8, limit_by: header, header_name: 'a b'}"),
      "3:74 error: 'header_name': must be a header's name\n"},
+    {PLUGIN("rate-limiting, config: {hour: 8, limit_by: path, path: orders}"),
+     "3:65 error: 'path': must begin with '/', and have no empty segment\n"},
+    {PLUGIN("rate-limiting, config: {hour: 8, limit_by: path, path: /a//b}"),
+     "3:65 error: 'path': must begin with '/', and have no empty segment\n"},
+    {PLUGIN("rate-limiting, config: {hour: 8, limit_by: path, path: /%6frder}"),
+     "3:65 error: 'path': must be as it reads decoded, without '%' and '?'\n"},
     {PLUGIN("request-termination, instance_name: a}\n- {name: rate-limiting, instance_name: a, "
             "config: {hour: 1}"),
      "4:40 error: the instance_name 'a' stands here a second time; the first is on line 3\n"},
