@@ -6,7 +6,7 @@
 #include "base/attr.h"
 #include "base/buf.h"
 
-enum { GROUPS_MAX = 32, SUMMARY_MAX_BYTES = 2048 };
+enum { GROUPS_MAX = 32, SUMMARY_MAX_BYTES = 2048, KONGS_OF_A_KONG_CONF = 3 };
 
 /* --- defaults: kong/templates/kong_defaults.lua of Kong 3.9 --- */
 
@@ -109,6 +109,9 @@ void kong_tell(struct joiner *j)
     struct buf summary;
     unsigned all = 0;
 
+    if (j->kongs >= KONGS_OF_A_KONG_CONF)
+        diag_add(j->d, SEVERITY_WARNING, j->out->conf_file, 0, 0,
+                 "this looks like a kong.conf: with --kong-compat it is read as Kong reads it");
     size_t groups = count_groups(j->out->idle, counts);
     if (groups == 0)
         return;

@@ -166,12 +166,14 @@ static void kongs_property(struct joiner *j, const struct given *g, const char *
         return; /* as if it were not given */
     if (j->kong && (lost = kong_lost(g->name, g->value)) != NULL)
         joiner_report(j, SEVERITY_WARNING, &g->origin, name, lost);
-    if (j->kong)
+    if (j->kong) {
         kong_idle(j, g->name, &g->origin, group->name, group->why);
-    else
+    } else {
+        j->kongs += g->origin.kind == ORIGIN_FILE;
         joiner_report(j, SEVERITY_WARNING, &g->origin, name,
                       "is known from Kong, but not supported yet by this version; it has no "
                       "effect");
+    }
 }
 
 /* Kong passes over a name that it does not know, and containers have variables of their own

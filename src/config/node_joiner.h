@@ -27,6 +27,7 @@ struct joiner {
     bool kong;     /* kong_compat, which is needed before the properties are taken */
     bool switched; /* by the command line or the environment */
     const struct node_idle **idle_end;
+    unsigned kongs; /* of the file's, without kong_compat: Kong's properties */
     size_t certificates[2]; /* of ssl_cert, ssl_cert_key as a kong.conf lists them */
 };
 

@@ -120,6 +120,8 @@ static bool counts_at_reload(const char *name, const struct node_config *now)
 {
     if (view_starts_with(view_str(name), VIEW("keyring_")))
         return view_is(now->database, "postgres");
+    if (strcmp(name, "pg_iam_auth_max_rate") == 0)
+        return false;
     return view_starts_with(view_str(name), VIEW("pg_")) ||
            view_starts_with(view_str(name), VIEW("lua_ssl_"));
 }

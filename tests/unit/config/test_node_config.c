@@ -179,6 +179,14 @@ static const struct {
      "version; it has no effect\n"
      "2:0 warning: 'admin_listen': is known from Kong, but not supported yet by this version; it "
      "has no effect\n"},
+    {"nginx_user = x\nadmin_listen = off\nmem_cache_size = 1m\n", NULL,
+     "1:0 warning: 'nginx_user': is known from Kong, but not supported yet by this version; it "
+     "has no effect\n"
+     "2:0 warning: 'admin_listen': is known from Kong, but not supported yet by this version; it "
+     "has no effect\n"
+     "3:0 warning: 'mem_cache_size': is known from Kong, but not supported yet by this version; it "
+     "has no effect\n"
+     "0:0 warning: this looks like a kong.conf: with --kong-compat it is read as Kong reads it\n"},
     {"workers\n", NULL, "1:0 error: a line must read 'name = value'\n"},
     {" = 1\n", NULL, "1:0 error: a line must read 'name = value'\n"},
     {"Workers = 1\n", NULL,
