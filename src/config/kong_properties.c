@@ -31,7 +31,8 @@ static const struct kong_group groups[] = {
                "there is no Admin API: what is served is a file, or comes by 'config db_import'"},
     [HYBRID] = {"hybrid mode", "there is no control plane: every node reads the database itself"},
     [LOGS] = {"logs", "the log goes to standard error (log_level, log_format), calls to the audit"},
-    [PLUGINS] = {"plugins", "those that are there need no switch, and no code is loaded (docs/PLUGINS.md)"},
+    [PLUGINS] = {"plugins", "those that are there need no switch, and no code is loaded "
+                            "(docs/PLUGINS.md)"},
     [ADDRESSES] = {"addresses", "the address of a caller is that of the connection, and "
                                 "proxy_listen and status_listen are the only doors"},
     [CIPHERS] = {"TLS of the proxy", "TLS 1.2 and 1.3 with forward secrecy are spoken, by "
