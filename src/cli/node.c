@@ -68,8 +68,10 @@ void cli_print_text(struct view v)
     }
 }
 
-/* Of the pid file: the first byte's lock is the claim, the second's says that the number is the
- * claimant's; until then it is that of a process that has ended, and may be a stranger's by now. */
+/* Of the pid file: the first byte's lock is the claim; the second's, taken when the number stands
+ * there, says who the claimant is.  It is the process's own and not of its open file (F_OFD_…), so
+ * that the kernel tells whose it is (fcntl(2), l_pid); closing any descriptor of the file loses it,
+ * and the process has no other. */
 static const struct flock claim_lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
 static const struct flock number_lock = {
     .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 1, .l_len = 1};
@@ -125,7 +127,7 @@ int cli_claim_prefix(const struct node_config *node)
         return -1;
     }
     if (ftruncate(fd, 0) != 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0 ||
-        fcntl(fd, F_OFD_SETLK, &number_lock) != 0) {
+        fcntl(fd, F_SETLK, &number_lock) != 0) {
         fprintf(stderr, "Error: %s: %s\n", path, strerror(errno));
         close(fd);
         return -1;
@@ -133,32 +135,51 @@ int cli_claim_prefix(const struct node_config *node)
     return fd;
 }
 
-pid_t cli_running(const struct node_config *node)
+static pid_t number_in(int fd)
 {
-    char path[CLI_PATH_BYTES], text[32] = "";
+    char text[32];
+    struct view line;
     uint64_t pid = 0;
 
+    ssize_t n = read(fd, text, sizeof text);
+    if (n <= 0)
+        return 0;
+    view_cut(view_of(text, (size_t)n), '\n', &line);
+    return view_to_u64(line, INT32_MAX, &pid) ? (pid_t)pid : 0;
+}
+
+int cli_process_find(const struct node_config *node, struct cli_process *out)
+{
+    char path[CLI_PATH_BYTES];
+
+    *out = (struct cli_process){0};
     pid_path(node, path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return 0;
+        return errno == ENOENT || errno == ENOTDIR ? 0 : errno;
     /* Asks only: a lock taken here, however short, could make a start fail. */
     struct flock held = number_lock;
-    bool free_lock = fcntl(fd, F_OFD_GETLK, &held) == 0 && held.l_type == F_UNLCK;
-    ssize_t n = read(fd, text, sizeof text - 1);
+    int failure = fcntl(fd, F_GETLK, &held) == 0 ? 0 : errno;
+    if (failure == 0 && held.l_type != F_UNLCK) {
+        out->pid = held.l_pid > 0 ? held.l_pid : -1;
+        out->told = number_in(fd);
+    }
     close(fd);
-    if (free_lock || n <= 0)
-        return 0;
-    struct view line;
-    view_cut(view_of(text, (size_t)n), '\n', &line);
-    return view_to_u64(line, INT32_MAX, &pid) ? (pid_t)pid : 0;
+    return failure;
+}
+
+bool cli_running(const struct node_config *node)
+{
+    struct cli_process p;
+
+    return cli_process_find(node, &p) != 0 || p.pid != 0;
 }
 
 bool cli_wait_end(const struct node_config *node, int64_t timeout_ms)
 {
     int64_t end_ns = time_monotonic_ns() + timeout_ms * 1000000;
 
-    while (cli_running(node) != 0) {
+    while (cli_running(node)) {
         if (time_monotonic_ns() > end_ns)
             return false;
         poll(NULL, 0, 20);

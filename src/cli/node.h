@@ -30,13 +30,20 @@ bool cli_make_prefix(const struct node_config *node);
 
 /*
  * PREFIX/sallyport.pid holds the running process's id, and its lock: whoever holds the lock runs,
- * whatever the file says; whoever holds that of its number, too, is who the file says.
+ * whatever the file says.
  */
 /* Takes the lock and writes the pid; the descriptor stays open as long as the process runs.
  * -1 with a message when another one runs there, or the file cannot be written. */
 int cli_claim_prefix(const struct node_config *node);
-/* The running process of this prefix; 0: none. */
-pid_t cli_running(const struct node_config *node);
+struct cli_process {
+    pid_t pid;  /* who holds the lock; 0: none runs; -1: one does, in another PID namespace */
+    pid_t told; /* the number in the file, for people and for Kong's tools; 0: there is none */
+};
+
+/* 0, or the errno with which the pid file could not be asked. */
+int cli_process_find(const struct node_config *node, struct cli_process *out);
+/* Whether one runs in this prefix, as far as can be told: the pid file may not be ours to read. */
+bool cli_running(const struct node_config *node);
 /* Waits until it has ended, at most so long. */
 bool cli_wait_end(const struct node_config *node, int64_t timeout_ms);
 

@@ -47,13 +47,44 @@ static int not_running(const struct node_config *node)
     return 1;
 }
 
+/* False with a message when none runs, or that cannot be told. */
+static bool find(const struct node_config *node, struct cli_process *out)
+{
+    int failure = cli_process_find(node, out);
+
+    if (failure != 0)
+        fprintf(stderr, "Error: %.*s/sallyport.pid: %s\n", VIEW_ARG(node->prefix),
+                strerror(failure));
+    else if (out->pid == 0)
+        not_running(node);
+    return failure == 0 && out->pid != 0;
+}
+
+/* The first look of a command: says, too, what is odd. */
+static bool runs(const struct node_config *node)
+{
+    struct cli_process p;
+
+    if (!find(node, &p))
+        return false;
+    if (p.pid > 0 && p.told != p.pid)
+        fprintf(stderr, "Warning: %.*s/sallyport.pid does not name the process that holds its "
+                "lock, which is %ld; that one is meant\n", VIEW_ARG(node->prefix), (long)p.pid);
+    return true;
+}
+
 static int send_signal(const struct node_config *node, int number)
 {
-    pid_t pid = cli_running(node);
+    struct cli_process p;
 
-    if (pid == 0)
-        return not_running(node);
-    if (kill(pid, number) != 0) {
+    if (!find(node, &p))
+        return 1;
+    if (p.pid < 0) {
+        fprintf(stderr, "Error: the process that runs in %.*s is in another PID namespace: it "
+                "cannot be signalled from here\n", VIEW_ARG(node->prefix));
+        return 1;
+    }
+    if (kill(p.pid, number) != 0) {
         perror("Error: kill");
         return 1;
     }
@@ -95,8 +126,8 @@ static int reload(const struct node_config *node, const struct process_options *
     struct cli_configuration read;
     struct snapshot *s = NULL;
 
-    if (cli_running(node) == 0)
-        return not_running(node);
+    if (!runs(node))
+        return 1;
     if (!cli_configuration_open(node, &o->common, &read))
         return 1;
     arena_init(&arena, 16 * 1024, 64 * 1024 * 1024);
@@ -120,7 +151,7 @@ static int reload(const struct node_config *node, const struct process_options *
 
 int process_stop(const struct node_config *node)
 {
-    if (send_signal(node, SIGTERM) != 0)
+    if (!runs(node) || send_signal(node, SIGTERM) != 0)
         return 1;
     if (!cli_wait_end(node, STOP_WAIT_MS)) {
         fputs("Error: sallyport has not ended within 10 s\n", stderr);
@@ -143,7 +174,7 @@ static bool wait_before(const struct node_config *node, uint64_t wait_s)
     int64_t end_ns = time_monotonic_ns() + (int64_t)wait_s * 1000000000;
 
     while (time_monotonic_ns() < end_ns) {
-        if (cli_running(node) == 0)
+        if (!cli_running(node))
             return false;
         poll(NULL, 0, LOOK_MS);
     }
@@ -155,8 +186,8 @@ static int quit(const struct node_config *node, const struct process_options *o)
 {
     uint64_t timeout_s = o->timeout_s > 0 ? o->timeout_s : 1;
 
-    if (cli_running(node) == 0)
-        return not_running(node);
+    if (!runs(node))
+        return 1;
     if (o->common.verbose > 0 && o->wait_s > 0)
         fprintf(stderr, "[verbose] waiting %llu seconds before quitting\n",
                 (unsigned long long)o->wait_s);
@@ -174,9 +205,9 @@ static int quit(const struct node_config *node, const struct process_options *o)
         return 0;
     }
     if (!cli_wait_end(node, QUIT_GRACE_MS)) {
-        pid_t pid = cli_running(node);
-        if (pid != 0)
-            kill(pid, SIGTERM);
+        struct cli_process p;
+        if (cli_process_find(node, &p) == 0 && p.pid > 0)
+            kill(p.pid, SIGTERM);
         if (!cli_wait_end(node, STOP_WAIT_MS)) {
             fputs("Error: sallyport has not ended within 10 s\n", stderr);
             return 1;
@@ -189,8 +220,8 @@ static int quit(const struct node_config *node, const struct process_options *o)
 static int drain(const struct node_config *node, const struct process_options *o)
 {
     (void)o;
-    if (cli_running(node) == 0)
-        return not_running(node);
+    if (!runs(node))
+        return 1;
     if (node->status_listen.count == 0) {
         puts("No status listeners found in configuration.");
         return 0;
@@ -208,8 +239,8 @@ static int drain(const struct node_config *node, const struct process_options *o
 static int health(const struct node_config *node, const struct process_options *o)
 {
     (void)o;
-    if (cli_running(node) == 0)
-        return not_running(node);
+    if (!runs(node))
+        return 1;
     printf("sallyport is healthy at %.*s\n", VIEW_ARG(node->prefix));
     return 0;
 }

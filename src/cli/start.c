@@ -583,7 +583,7 @@ static int serve_anew(const struct start_options *o)
     arena_init(&arena, 16 * 1024, 16 * 1024 * 1024);
     if (!cli_load_prefix(&arena, &told.common, &node))
         code = 1;
-    else if (cli_running(&node) != 0)
+    else if (cli_running(&node))
         code = process_stop(&node);
     arena_clear(&arena);
     fflush(stdout);

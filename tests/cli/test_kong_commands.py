@@ -3,8 +3,12 @@ tests/wire/test_kong_commands.py."""
 import fcntl
 import os
 import re
+import shutil
+import signal
 import struct
 import subprocess
+import tempfile
+import threading
 
 import pytest
 
@@ -59,6 +63,60 @@ def test_a_number_of_before_is_nobody_s(tmp_path):
             assert stranger.poll() is None
         finally:
             stranger.kill()
+
+
+def test_only_who_holds_the_lock_is_signalled(tmp_path):
+    """The number in the file is for people: anybody who may write there can write another's."""
+    number, sleep = tmp_path / "sallyport.pid", "import signal; signal.pause()"
+    holds = ("import fcntl, struct, sys\n"
+             f"pid = open({str(number)!r}, 'w+')\n"
+             "fcntl.fcntl(pid, fcntl.F_SETLK, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 1, 1, 0))\n"
+             f"print(flush=True)\n{sleep}\n")
+    with subprocess.Popen(["/usr/bin/python3", "-c", sleep]) as stranger, \
+            subprocess.Popen(["/usr/bin/python3", "-c", holds], stdout=subprocess.PIPE) as node:
+        odd = (f"Warning: {number} does not name the process that holds its lock, which is "
+               f"{node.pid}; that one is meant\n")
+        healthy = f"sallyport is healthy at {tmp_path}\n"
+        try:
+            node.stdout.readline()
+            number.write_text(f"{node.pid}\n")
+            assert run("health", "-p", tmp_path) == (0, healthy, "")
+            for text in ("", "-1\n", f"{stranger.pid}\n"):
+                number.write_text(text)
+                assert run("health", "-p", tmp_path) == (0, healthy, odd)
+            reaper = threading.Thread(target=node.wait)
+            reaper.start()
+            assert run("stop", "-p", tmp_path) == (0, "sallyport stopped\n", odd)
+            reaper.join(20)
+            assert node.returncode == -signal.SIGTERM and stranger.poll() is None
+        finally:
+            node.kill()
+            stranger.kill()
+
+
+NOBODY = 65534
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_a_prefix_that_may_not_be_read_is_not_one_where_nothing_runs():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        program, prefix = os.path.join(folder, "sallyport"), os.path.join(folder, "prefix")
+        shutil.copy(PROGRAM, program)
+        os.mkdir(prefix, 0o700)
+        for command in ("health", "stop", "quit", "drain", "reload", "restart"):
+            words = [program, command, "-p", prefix]
+            if command in ("reload", "restart"):
+                conf = os.path.join(folder, "a.conf")
+                with open(conf, "w", encoding="ascii") as file:
+                    file.write(f"prefix = {prefix}\ndeclarative_config = {folder}/a.yaml\n")
+                with open(os.path.join(folder, "a.yaml"), "w", encoding="ascii") as file:
+                    file.write('_format_version: "3.0"\n')
+                words += ["-c", conf]
+            got = subprocess.run(words, capture_output=True, text=True, check=False,
+                                 cwd=folder, user=NOBODY, group=NOBODY, extra_groups=[])
+            assert (got.returncode, got.stdout, got.stderr) == (
+                1, "", f"Error: {prefix}/sallyport.pid: Permission denied\n"), command
 
 
 def test_kong_s_default_prefix_is_where_a_container_looks():

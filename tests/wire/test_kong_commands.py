@@ -131,6 +131,26 @@ def test_a_drained_node_serves_but_is_not_ready_until_it_starts_again(gateway):
     assert served.status("/status/ready").status == 200
 
 
+def test_another_s_number_in_the_pid_file_costs_that_one_nothing(gateway):
+    served = gateway()
+    number = served.prefix / "sallyport.pid"
+    odd = (f"Warning: {number} does not name the process that holds its lock, which is "
+           f"{served.process.pid}; that one is meant\n")
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        try:
+            number.write_text(f"{stranger.pid}\n")
+            got = served.run("reload", "-c", served.node_file)
+            assert (got.returncode, got.stderr) == (0, odd)
+            wait_until(lambda: [r for r in served.log() if r["event"] == "configuration_loaded"],
+                       20, "the reload")
+            reaper = reap(served)
+            assert said(command(served, "quit")) == (0, "sallyport stopped (gracefully)\n", odd)
+            reaper.join(20)
+            assert served.process.returncode == 0 and stranger.poll() is None
+        finally:
+            stranger.kill()
+
+
 def test_restart_serves_in_the_place_of_what_ran(gateway):
     served = gateway()
     first = served.process
