@@ -47,14 +47,15 @@ static err fetch(const struct node_config *node, struct cli_configuration *c,
     return e;
 }
 
-/* Only a database that cannot be reached is overlooked, as a start does. */
+/* Only a database that cannot be reached is overlooked: a login that is refused is a mistake that
+ * whoever asks can mend, though a start passes over it. */
 static bool take_copy(const struct node_config *node, err e, const struct store_why *why,
                       struct cli_configuration *c)
 {
     const struct view copy = node->declarative_config;
 
     if (!cli_store_is_away(e) || access(copy.data, F_OK) != 0) {
-        cli_store_complain(e, why);
+        cli_store_complain_reader(node, e, why);
         return false;
     }
     if (!cli_store_copy_is_whole(node))

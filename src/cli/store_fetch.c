@@ -53,17 +53,31 @@ bool cli_store_is_away(err e)
     return is_fault(e, &store_unreachable) || is_fault(e, &store_lost);
 }
 
-/* Only a database that cannot be reached is overlooked: one that says something else was meant. */
+const char *cli_store_reader_name(const struct node_config *node)
+{
+    return node->has_pg_ro ? "read-only" : "read-write";
+}
+
+/* Only a database that cannot be reached is overlooked: one that says something else was meant.
+ * Nor does a login that is refused end a node that restarts: a token or a grant may be late. */
 static bool serve_what_is_there(const struct node_config *node, err e, const struct store_why *why,
                                 struct cli_fetched *out)
 {
-    if (!cli_store_is_away(e) || access(node->declarative_config.data, F_OK) != 0) {
-        cli_store_complain(e, why);
+    bool refused = is_fault(e, &store_refused);
+
+    if ((!cli_store_is_away(e) && !refused) ||
+        access(node->declarative_config.data, F_OK) != 0) {
+        cli_store_complain_reader(node, e, why);
         return false;
     }
-    log_warn("store_unreachable", "the configuration read last is served: the database is away",
-             LOG_STR("reason", e.fault->text), LOG_STR("detail", why->text),
-             LOG_VIEW("file", node->declarative_config));
+    if (refused)
+        log_error("store_refused", "the configuration read last is served: the database refuses "
+                  "the login", LOG_STR("connection", cli_store_reader_name(node)),
+                  LOG_STR("detail", why->text), LOG_VIEW("file", node->declarative_config));
+    else
+        log_warn("store_unreachable", "the configuration read last is served: the database is away",
+                 LOG_STR("reason", e.fault->text), LOG_STR("detail", why->text),
+                 LOG_VIEW("file", node->declarative_config));
     snprintf(out->path, sizeof out->path, "%.*s", VIEW_ARG(node->declarative_config));
     out->revision = -1;
     return cli_store_copy_is_whole(node);

@@ -13,6 +13,15 @@ int cli_store_complain(err e, const struct store_why *why)
     return 1;
 }
 
+int cli_store_complain_reader(const struct node_config *node, err e, const struct store_why *why)
+{
+    if (!is_fault(e, &store_refused))
+        return cli_store_complain(e, why);
+    fprintf(stderr, "Error: %s (the %s connection): %s\n", e.fault->text,
+            cli_store_reader_name(node), why->text);
+    return 1;
+}
+
 /* One attempt, whose exchanges have their own time limits.  False: cancelled. */
 static bool await(struct store_identity *x, int cancel_fd)
 {

@@ -20,8 +20,9 @@ struct store *cli_store_open(const struct node_config *node, int64_t db_timeout_
 err cli_store_connect(const struct node_config *node, const struct pg_settings *pg, int cancel_fd,
                       struct store **out, struct store_why *why) MUST_USE;
 
-/* By which the configuration is read. */
+/* By which the configuration is read; "read-only" or "read-write". */
 const struct pg_settings *cli_store_reader(const struct node_config *node);
+const char *cli_store_reader_name(const struct node_config *node);
 
 /* Reads the configuration, as sallyport.yaml. */
 err cli_store_text(struct store *s, struct buf *out, int64_t *revision,
@@ -42,8 +43,8 @@ struct cli_fetched {
 
 /*
  * For database = postgres: connects and reads as cli_store_read.  Before any thread starts.  False
- * after a message.  When the database cannot be reached and a whole copy of an earlier one is
- * there, *out is that: true, with a warning.
+ * after a message.  When the database cannot be reached, or refuses the login, and a whole copy of
+ * an earlier one is there, *out is that: true, with a warning, or an error, in the log.
  */
 bool cli_store_fetch(const struct node_config *node, const char *suffix,
                      struct cli_fetched *out) MUST_USE;
@@ -54,5 +55,7 @@ bool cli_store_copy_is_whole(const struct node_config *node) MUST_USE;
 
 /* "Error: …" of a failure, on standard error; returns 1. */
 int cli_store_complain(err e, const struct store_why *why);
+/* Of the connection that reads: a refused login is said with which it was. */
+int cli_store_complain_reader(const struct node_config *node, err e, const struct store_why *why);
 
 #endif

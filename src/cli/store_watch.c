@@ -117,7 +117,8 @@ static void note(struct store_watch *w, unsigned brought)
     struct store_watch_status *s = &w->status;
 
     uv_mutex_lock(&w->lock);
-    if ((brought & LINE_FAILED) != 0 && (reads->s == NULL || !cli_store_is_away(reads->error)))
+    bool away = cli_store_is_away(reads->error) || is_fault(reads->error, &store_refused);
+    if ((brought & LINE_FAILED) != 0 && (reads->s == NULL || !away))
         s->reachable = !failed(reads->error);
     if ((brought & LINE_ANSWERED) != 0)
         s->reachable = !failed(w->unread);

@@ -9,6 +9,8 @@
 
 const struct fault store_unreachable = {
     "store_unreachable", "the database of the configuration cannot be reached", NULL, 0};
+const struct fault store_refused = {
+    "store_refused", "the database of the configuration refuses the login", NULL, 0};
 const struct fault store_bad_trust = {
     "store_bad_trust", "the certificate authorities of pg_ssl_verify cannot be read", NULL, 0};
 const struct fault store_chain_too_long = {

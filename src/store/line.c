@@ -49,26 +49,13 @@ static bool only_starts(const struct store_why *why)
     return strstr(why->text, "the database system is") != NULL;
 }
 
-static bool is_refusal(const struct store_why *why)
-{
-    static const char *const passing[] = {"too many", "reserved for", "terminating connection"};
-
-    if (strstr(why->text, "FATAL:") == NULL)
-        return false;
-    for (size_t i = 0; i < COUNT_OF(passing); i++) {
-        if (strstr(why->text, passing[i]) != NULL)
-            return false;
-    }
-    return true;
-}
-
 enum store_miss store_miss_of(err e, const struct store_why *why, bool taken)
 {
     bool away = is_fault(e, &store_unreachable) || is_fault(e, &store_lost);
 
     if (away && (!taken || only_starts(why)))
         return MISS_NOBODY;
-    return !away || is_refusal(why) ? MISS_REFUSED : MISS_FAILED;
+    return away ? MISS_FAILED : MISS_REFUSED;
 }
 
 int64_t store_pause_max_ms(enum store_miss miss, bool iam, unsigned failures)
@@ -96,15 +83,22 @@ static void hang_up(struct store_line *l)
 
 static void miss(struct store_line *l, err e, const struct store_why *why, int64_t pause_ms)
 {
+    bool refused = is_fault(e, &store_refused);
+
     l->due_ms = now_ms() + pause_ms;
     l->failures++;
     l->error = e;
     l->why = *why;
-    if (!l->troubled)
+    if (refused && !l->refused)
+        log_error("store_refused", "the configuration's database refuses the login: what is served "
+                  "goes on, and the login is tried again", LOG_STR("connection", l->name),
+                  LOG_STR("detail", why->text));
+    else if (!refused && !l->troubled)
         log_warn("store_unreachable", "the configuration's database is away: what is served goes "
                  "on, and the connection is tried again", LOG_STR("connection", l->name),
                  LOG_STR("reason", e.fault->text), LOG_STR("detail", why->text));
     l->troubled = true;
+    l->refused = refused;
 }
 
 static int64_t pause_of(const struct store_line *l, enum store_miss kind)
@@ -273,7 +267,7 @@ static void note_success(struct store_line *l)
         log_notice("store_reachable", "the configuration's database answers again",
                    LOG_STR("connection", l->name), LOG_VIEW("host", l->pg->host),
                    LOG_STR("address", store_address(l->s)));
-    l->troubled = l->told = false;
+    l->troubled = l->told = l->refused = false;
     l->failures = 0;
     l->error = OK;
     l->why = (struct store_why){""};

@@ -75,7 +75,7 @@ struct store_line {
     char avoided[STORE_ADDRESS_BYTES]; /* the latest that took a connection in vain */
     bool taken;                        /* the latest attempt: it may have been a login */
     unsigned failures;                 /* in a row */
-    bool troubled, told;               /* what the log has said: amiss, a standby */
+    bool troubled, refused, told;      /* what the log has said: amiss, how, a standby */
     int64_t due_ms;                    /* of the next attempt */
     unsigned hurries;                  /* attempts that new addresses made due at once */
     int64_t hurries_end_ms;            /* then they count from zero */

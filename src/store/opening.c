@@ -192,6 +192,22 @@ static void add_hint(const struct pg_settings *pg, struct store_why *why)
                  VIEW_ARG(pg->user));
 }
 
+err store_login_failure(const struct store_why *why)
+{
+    /* The server's words, for libpq hands out no SQLSTATE of a login: these are of 57P03, 53300,
+     * 57P01 and 57014. */
+    static const char *const passing[] = {"the database system is", "too many", "reserved for",
+                                          "terminating connection", "canceling authentication"};
+
+    if (strstr(why->text, "FATAL:") == NULL)
+        return fail(&store_unreachable);
+    for (size_t i = 0; i < COUNT_OF(passing); i++) {
+        if (strstr(why->text, passing[i]) != NULL)
+            return fail(&store_unreachable);
+    }
+    return fail(&store_refused);
+}
+
 static err choose_schema(struct store *s, const struct pg_settings *pg, struct store_why *why)
 {
     /* quote_ident: search_path is a list of identifiers, pg_schema one of them. */
@@ -392,7 +408,7 @@ err store_opening_step(struct store_opening *o, struct store **out, struct store
     if (o->left == 0) {
         say(o, why);
         add_hint(o->login.pg, why);
-        return fail(&store_unreachable);
+        return store_login_failure(why);
     }
     if (now_ms() < o->deadline_ms)
         return OK;

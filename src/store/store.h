@@ -32,7 +32,8 @@ struct store_why {
     char sqlstate[6]; /* "" when it is not the server's */
 };
 
-extern const struct fault store_unreachable;    /* no connection, no TLS, a refused login */
+extern const struct fault store_unreachable;    /* no connection, no TLS; or it passes by itself */
+extern const struct fault store_refused;        /* the server refuses the login */
 extern const struct fault store_bad_trust;      /* whom to trust cannot be read */
 extern const struct fault store_chain_too_long; /* more intermediates than lua_ssl_verify_depth */
 extern const struct fault store_no_region;      /* for a token: no name and no setting says one */
@@ -87,6 +88,10 @@ err store_opening_step(struct store_opening *o, struct store **out,
                        struct store_why *why) MUST_USE;
 /* Which one took the connection; "" when none did: nobody was told who we are. */
 const char *store_opening_address(const struct store_opening *o);
+
+/* What a login is that the server ended with these words: store_refused, or store_unreachable where
+ * another attempt may do, as while it starts or has no connection left. */
+err store_login_failure(const struct store_why *why) MUST_USE;
 
 /* Where the connection goes to, numeric. */
 const char *store_address(const struct store *s);

@@ -28,7 +28,7 @@ def test_kongs_own_example_bootstraps_by_iam(store):
 def test_a_wrong_key_is_refused_and_the_message_says_what_to_look_at(store):
     got = store.migrations("list", environment={"AWS_SECRET_ACCESS_KEY": "wrong"})
     assert got.returncode == 1 and got.stdout == ""
-    assert got.stderr.startswith("Error: the database of the configuration cannot be reached: ")
+    assert got.stderr.startswith("Error: the database of the configuration refuses the login: ")
     assert 'PAM authentication failed for user "kong"' in got.stderr
     assert "must be granted rds_iam, and the IAM identity rds-db:connect for dbuser:…/kong" in (
         got.stderr

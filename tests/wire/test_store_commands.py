@@ -143,6 +143,28 @@ def test_without_a_copy_a_database_that_is_away_is_an_error(offline):
         assert len(got.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("arguments", [
+    ("check",), ("setup", "shop", "--sql"), ("rotate", "prod/shop"),
+    ("vault", "get", "own/colour")])
+def test_a_login_that_is_refused_is_no_reason_to_take_the_copy(offline, kept, arguments):
+    wrong = {**BY_PASSWORD, "pg_password": "not-it"}
+    got = offline(*arguments, environment={"SHOP_COLOUR": "red"}, **wrong)
+    assert got.returncode == 1 and got.stdout == ""
+    assert "refuses the login (the read-write connection): " in got.stderr
+    assert 'password authentication failed for user "keeper"' in got.stderr
+    assert "read last" not in got.stderr and "not-it" not in got.stderr
+
+
+def test_the_refused_login_is_named_with_its_hint(fed, offline, kept):
+    got = offline("check", environment={"AWS_SECRET_ACCESS_KEY": "wrong"}, pg_ro_host="127.0.0.1",
+                  pg_ro_user="kong", pg_ro_iam_auth="on",
+                  pg_ro_iam_auth_hostname=fed.bed.hostname)
+    assert got.returncode == 1 and got.stdout == ""
+    assert "refuses the login (the read-only connection): " in got.stderr
+    assert "must be granted rds_iam, and the IAM identity rds-db:connect" in got.stderr
+    assert "read last" not in got.stderr
+
+
 def test_tables_that_are_missing_are_no_reason_to_take_the_copy(fed, offline, kept):
     assert_done(fed.migrations("reset", "-y"))
     got = offline("check")

@@ -317,6 +317,33 @@ def test_while_the_database_is_away_the_last_configuration_is_served(fed, gatewa
     assert "revision" not in store_status(served)
 
 
+def test_a_start_whose_login_is_refused_serves_the_copy_and_says_so(fed, gateway):
+    fed.sql(KEEPER_READS)
+    served = gateway(node=node(fed, **BY_PASSWORD))
+    served.stop()
+    text = served.node_file.read_text()
+    served.node_file.write_text(text.replace("hunter2", "hunter3"))
+    served.start()
+    assert served.get("/orders/2", served.mint("alice")).status == 200
+    wait_until(lambda: len(events(served, "store_refused")) == 2, 20, "the thread that looks on")
+    started, tried = events(served, "store_refused")
+    assert started["message"] == (
+        "the configuration read last is served: the database refuses the login")
+    assert started["file"] == str(served.prefix / "store.yaml")
+    for record in (started, tried):
+        assert record["level"] == "error" and record["connection"] == "read-write"
+        assert "password authentication failed" in record["detail"]
+    assert not events(served, "store_unreachable")
+    # The process that runs is left alone by a reload that cannot log in.
+    got = served.run("reload", "-c", served.node_file)
+    assert got.returncode == 1 and "refuses the login" in got.stderr, got.stdout
+    served.node_file.write_text(text)
+    got = served.run("reload", "-c", served.node_file)
+    assert got.returncode == 0, got.stderr
+    wait_for_state(served, "listening")
+    assert len(events(served, "store_reachable")) == 1
+
+
 def test_while_aws_is_away_the_last_configuration_is_served(fed, gateway):
     """A restart while STS fails must not be the end of everything that needs no STS."""
     served = gateway(node=node(fed))
