@@ -14,19 +14,26 @@ static void path_of(const struct node_config *node, const char *word, char out[P
     snprintf(out, PATH_BYTES, "%.*s/%s", VIEW_ARG(node->prefix), word);
 }
 
+/* Under a name of its own until it is whole: a word counts by being there. */
 int words_leave(const struct node_config *node, const char *word, uint64_t number)
 {
-    char path[PATH_BYTES];
+    char path[PATH_BYTES], unfinished[PATH_BYTES + NUMBER_BYTES];
     int failure = 0;
 
     path_of(node, word, path);
+    snprintf(unfinished, sizeof unfinished, "%s.%ld", path, (long)getpid());
     /* Whoever may signal the process may be another user than it. */
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int fd = open(unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (fd < 0)
         return errno;
     if (dprintf(fd, "%llu\n", (unsigned long long)number) < 0)
         failure = errno;
-    close(fd);
+    if (close(fd) != 0 && failure == 0)
+        failure = errno;
+    if (failure == 0 && rename(unfinished, path) != 0)
+        failure = errno;
+    if (failure != 0)
+        unlink(unfinished);
     return failure;
 }
 

@@ -16,7 +16,7 @@
 /* As long as it stands there, the process is not ready: of 'sallyport drain'. */
 #define WORD_DRAIN "sallyport.drain"
 
-/* Writes the number there; 0, or errno. */
+/* Writes the number there; 0, or errno, and what stood there before stays. */
 int words_leave(const struct node_config *node, const char *word, uint64_t number);
 /* Those for a process that has ended: before the start. */
 void words_forget(const struct node_config *node);

@@ -1,8 +1,10 @@
 """Kong's commands where nothing runs: words, options and exit codes.  On a running node:
 tests/wire/test_kong_commands.py."""
+import contextlib
 import fcntl
 import os
 import re
+import resource
 import shutil
 import signal
 import struct
@@ -65,21 +67,30 @@ def test_a_number_of_before_is_nobody_s(tmp_path):
             stranger.kill()
 
 
+@contextlib.contextmanager
+def running(prefix):
+    """A process that holds the prefix as a node does."""
+    holds = ("import fcntl, os, signal, struct\n"
+             f"pid = open({str(prefix / 'sallyport.pid')!r}, 'w+')\n"
+             "print(os.getpid(), file=pid, flush=True)\n"
+             "fcntl.fcntl(pid, fcntl.F_SETLK, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 1, 1, 0))\n"
+             "print(flush=True)\nsignal.pause()\n")
+    with subprocess.Popen(["/usr/bin/python3", "-c", holds], stdout=subprocess.PIPE) as node:
+        try:
+            node.stdout.readline()
+            yield node
+        finally:
+            node.kill()
+
+
 def test_only_who_holds_the_lock_is_signalled(tmp_path):
     """The number in the file is for people: anybody who may write there can write another's."""
-    number, sleep = tmp_path / "sallyport.pid", "import signal; signal.pause()"
-    holds = ("import fcntl, struct, sys\n"
-             f"pid = open({str(number)!r}, 'w+')\n"
-             "fcntl.fcntl(pid, fcntl.F_SETLK, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 1, 1, 0))\n"
-             f"print(flush=True)\n{sleep}\n")
-    with subprocess.Popen(["/usr/bin/python3", "-c", sleep]) as stranger, \
-            subprocess.Popen(["/usr/bin/python3", "-c", holds], stdout=subprocess.PIPE) as node:
+    number = tmp_path / "sallyport.pid"
+    with running(tmp_path) as node, subprocess.Popen(["sleep", "60"]) as stranger:
         odd = (f"Warning: {number} does not name the process that holds its lock, which is "
                f"{node.pid}; that one is meant\n")
         healthy = f"sallyport is healthy at {tmp_path}\n"
         try:
-            node.stdout.readline()
-            number.write_text(f"{node.pid}\n")
             assert run("health", "-p", tmp_path) == (0, healthy, "")
             for text in ("", "-1\n", f"{stranger.pid}\n"):
                 number.write_text(text)
@@ -90,8 +101,33 @@ def test_only_who_holds_the_lock_is_signalled(tmp_path):
             reaper.join(20)
             assert node.returncode == -signal.SIGTERM and stranger.poll() is None
         finally:
-            node.kill()
             stranger.kill()
+
+
+def on_a_full_disk(prefix, *words):
+    """Where no byte can be written: Python has SIGXFSZ ignored, so that it is an error."""
+    def no_bytes():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    got = subprocess.run([PROGRAM, *words, "-p", str(prefix)], capture_output=True, text=True,
+                         check=False, preexec_fn=no_bytes, restore_signals=False)
+    return got.returncode, got.stdout, got.stderr
+
+
+def test_a_word_that_could_not_be_written_is_not_left(tmp_path):
+    refused = (1, "", f"Error: {tmp_path}/sallyport.drain: File too large\n")
+    with running(tmp_path) as node:
+        assert on_a_full_disk(tmp_path, "drain") == refused
+        assert os.listdir(tmp_path) == ["sallyport.pid"]
+        # Nor is one of before taken back.
+        assert run("drain", "-p", tmp_path)[0] == 0
+        assert on_a_full_disk(tmp_path, "drain") == refused
+        assert sorted(os.listdir(tmp_path)) == ["sallyport.drain", "sallyport.pid"]
+        assert (tmp_path / "sallyport.drain").read_text() == "1\n"
+        reaper = threading.Thread(target=node.wait)
+        reaper.start()
+        on_a_full_disk(tmp_path, "quit", "-t", "1")
+        reaper.join(20)
+        assert sorted(os.listdir(tmp_path)) == ["sallyport.drain", "sallyport.pid"]
 
 
 NOBODY = 65534
