@@ -22,6 +22,7 @@ struct compiler {
     struct snapshot *s;
     const struct snapshot_makers *makers;
     struct diagnostics *d;
+    size_t errors; /* of d, before this file */
     struct view file;
     struct reuse reuse;
     struct buf fragment; /* the audit's at hand */
@@ -422,7 +423,7 @@ static void compile_service(struct compiler *c, struct compiled_service *cs,
 {
     if (!open_service(c, cs, s))
         return;
-    if (c->makers->broker_for != NULL && c->d->errors == 0) {
+    if (c->makers->broker_for != NULL && c->d->errors == c->errors) {
         struct strings roles = roles_of(c, &s->primary);
         struct strings read_roles = s->has_read ? roles_of(c, &s->read) : roles;
         cs->primary = c->makers->broker_for(c->makers->arg, s, &s->primary, "primary", &roles,
@@ -509,7 +510,7 @@ static err compile(struct compiler *c)
         compile_service(c, &s->services[i], &all->services[i]);
     if (c->no_memory)
         return fail(&fault_out_of_memory);
-    if (c->d->errors > 0)
+    if (c->d->errors > c->errors)
         return fail(&config_invalid);
     TRY(compile_coverage(s));
     return identity_new(all->issuers, all->issuer_count, before != NULL ? before->identity : NULL,
@@ -563,7 +564,8 @@ err snapshot_build(const char *path, const struct snapshot_makers *makers, struc
     arena_init(&s->arena, BLOCK_BYTES, MAX_BYTES);
     consumer_index_init(&s->consumers);
     plugin_index_init(&s->plugins);
-    struct compiler c = {.s = s, .makers = makers, .d = d, .file = view_str(path)};
+    struct compiler c = {.s = s, .makers = makers, .d = d, .errors = d->errors,
+                         .file = view_str(path)};
     struct diagnostic *before = d->last;
     buf_init(&c.fragment, FRAGMENT_MAX_BYTES);
     const struct config_host *host = makers->host != NULL ? makers->host : &config_host_offline;

@@ -142,3 +142,19 @@ def test_a_key_that_everybody_can_read_is_a_warning(tmp_path, mode, warned):
     assert got.stderr == ("" if not warned else (
         f"{conf}: warning: ssl_cert_key {tmp_path}/tls.key can be read by everybody (mode 0644): "
         "chmod o= it\n"))
+
+
+def test_a_mistake_of_the_node_s_is_none_of_what_it_serves(tmp_path):
+    conf, _, _ = node_with(tmp_path, -1, 300)
+    (tmp_path / "tls.crt").write_text("not a certificate\n")
+    (tmp_path / "other.yaml").write_text('_format_version: "3.0"\nnonsense: 1\n')
+    bad = (f"{conf}: error: ssl_cert {tmp_path}/tls.crt, ssl_cert_key {tmp_path}/tls.key: "
+           "the certificate file is not a PEM certificate chain")
+    got = check("-c", conf)
+    assert (got.returncode, got.stderr.splitlines()) == (
+        1, [bad, "Error: 1 mistake in the configuration"])
+    # Nor are those of one file another's.
+    got = check("-c", conf, tmp_path / "other.yaml", tmp_path / "sallyport.yaml")
+    lines = got.stderr.splitlines()
+    assert lines[0] == bad and lines[1].startswith(f"{tmp_path}/other.yaml:2:1: error: ")
+    assert (got.returncode, lines[2:]) == (1, ["Error: 2 mistakes in the configuration"])
