@@ -121,7 +121,7 @@ static int list(struct store *s, const struct options *o)
     struct migrations_status status;
     struct store_why why = {""};
 
-    err e = migrations_read(s, &status, &why);
+    err e = store_explain_denied(s, false, migrations_read(s, &status, &why), &why);
     if (failed(e))
         return cli_store_complain(e, &why);
     if (!status.bootstrapped) {
@@ -169,7 +169,7 @@ static int print_status(struct store *s, const struct options *o)
     struct store_why why = {""};
     (void)o;
 
-    err e = migrations_read(s, &status, &why);
+    err e = store_explain_denied(s, false, migrations_read(s, &status, &why), &why);
     if (failed(e))
         return cli_store_complain(e, &why);
     e = migrations_usable(&status, &why);

@@ -121,6 +121,8 @@ static err read_usable(struct store *s, struct arena *arena, struct store_docume
     struct migrations_status status;
 
     TRY(migrations_read(s, &status, why));
+    if (!status.bootstrapped)
+        TRY(store_check_usage(s, why));
     TRY(migrations_usable(&status, why));
     if (status.ahead[0] != '\0')
         out->ahead = arena_copy(arena, view_str(status.ahead));
@@ -135,7 +137,7 @@ err document_read(struct store *s, struct arena *arena, struct store_document *o
     err e = read_usable(s, arena, out, revision, why);
     if (!is_fault(e, &store_lost))
         store_rollback(s);
-    return e;
+    return store_explain_denied(s, false, e, why);
 }
 
 /* ---- Writing ---- */
@@ -590,7 +592,7 @@ static err end(struct importer *x, struct keyring *ring, err e)
         store_rollback(x->s);
         *x->why = kept;
     }
-    return e;
+    return store_explain_denied(x->s, true, e, x->why);
 }
 
 err document_import(struct store *s, struct arena *arena, struct store_document *to,

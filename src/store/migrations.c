@@ -134,6 +134,8 @@ err migrations_may_write(struct store *s, struct migrations_status *out, struct 
     size_t used = 0;
 
     TRY(migrations_read(s, out, why));
+    if (!out->bootstrapped)
+        TRY(store_check_usage(s, why));
     TRY(migrations_usable(out, why));
     TRY(check_known(out, why));
     for (size_t i = 0; i < store_migration_count; i++) {
@@ -331,7 +333,7 @@ static err end(struct store *s, err e, struct store_why *why)
         return store_commit(s, why);
     if (!is_fault(e, &store_locked) && !is_fault(e, &store_lost))
         store_rollback(s);
-    return e;
+    return store_explain_denied(s, true, e, why);
 }
 
 static err bootstrap(struct store *s, int64_t lock_wait_ms, size_t *done, struct store_why *why)

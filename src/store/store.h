@@ -148,6 +148,12 @@ err store_begin(struct store *s, int64_t lock_wait_ms, struct store_why *why) MU
 err store_commit(struct store *s, struct store_why *why) MUST_USE;
 void store_rollback(struct store *s);
 
+/* Adds to a refusal for want of privileges (42501) the GRANT to run; returns e.  Outside of a
+ * transaction that has failed. */
+err store_explain_denied(struct store *s, bool writes, err e, struct store_why *why) MUST_USE;
+/* store_failed, with the GRANT, when there is a schema that may not be used, and no other. */
+err store_check_usage(struct store *s, struct store_why *why) MUST_USE;
+
 /* libpq would let PG… variables say what sallyport.conf leaves unsaid.  Once, before threads. */
 void store_forget_environment(void);
 

@@ -165,6 +165,47 @@ def test_the_refused_login_is_named_with_its_hint(fed, offline, kept):
     assert "read last" not in got.stderr
 
 
+def test_a_read_that_lacks_a_grant_prints_it(fed, offline, kept):
+    reader = {"pg_ro_host": "localhost", "pg_ro_user": "keeper", "pg_ro_password": "hunter2",
+              "pg_ro_iam_auth": "off", "pg_ro_ssl": "on"}
+    got = offline("check", **reader)
+    assert (got.returncode, got.stdout) == (1, "")
+    assert got.stderr == (
+        "Error: the database refused a statement: permission denied for table sallyport_migrations"
+        "; have the tables' owner, kong, run: grant usage on schema public to keeper; grant select"
+        " on all tables in schema public to keeper\n")
+    fed.sql(got.stderr.rpartition("run: ")[2])
+    got = offline("check", **reader)
+    assert (got.returncode, got.stderr) == (0, "")
+    fed.sql('create schema "Own One"')
+    got = offline("check", pg_ro_schema="Own One", pg_schema="Own One", **reader)
+    assert got.returncode == 1
+    assert got.stderr == (
+        'Error: the database refused a statement: permission denied for schema "Own One"; have '
+        'its owner run: grant usage on schema "Own One" to keeper\n')
+
+
+def test_an_import_that_lacks_a_grant_says_who_owns_the_tables(fed):
+    fed.write_conf("pg_user = keeper", "pg_password = hunter2", "pg_ssl = on",
+                   pg_host="localhost", pg_iam_auth_hostname=None)
+    path = fed.folder / "shop.yaml"
+    path.write_text(path.read_text().replace("/orders/{id}", "/others/{id}"))
+    grants = ("grant usage on schema public to keeper; grant select, insert, update, delete on all"
+              " tables in schema public to keeper")
+    for table in ("migrations", "vaults"):
+        got = fed.run("config", "db_import", path, iam=False)
+        assert got.returncode == 1
+        assert got.stderr == (
+            "Error: the database refused a statement: permission denied for table "
+            f"sallyport_{table}; the tables belong to kong: the "
+            "login of pg_user has to own them, or be granted their owner: grant kong to keeper; "
+            f"for imports alone: {grants}\n")
+        fed.sql(KEEPER_READS)
+    fed.sql(grants)
+    got = fed.run("config", "db_import", path, iam=False)
+    assert got.returncode == 0, got.stderr
+
+
 def test_tables_that_are_missing_are_no_reason_to_take_the_copy(fed, offline, kept):
     assert_done(fed.migrations("reset", "-y"))
     got = offline("check")
