@@ -8,7 +8,7 @@
  *                         Otherwise 200, degraded when there are warnings: issuer_keys (of one
  *                         issuer among others), issuer_refresh, database, aws_credentials,
  *                         aws_session (a role's that is not one caller's), rotation,
- *                         secret, store.
+ *                         secret, store, configuration (what was offered last has mistakes).
  *                         What lies behind every node alike takes no node out of a balancer.
  *                         {"missing":[{"reason":"issuer_keys","name":"okta","detail":"…"}],
  *                         "warnings":[],"ready":false,"degraded":false}
@@ -136,6 +136,7 @@ struct status_report {
     bool configured; /* a configuration was taken */
     struct view configuration_id; /* what the audit calls it; may be absent */
     int64_t configured_at_s;      /* 0: never */
+    struct view refused; /* first mistake of what was offered since; may be absent */
     bool draining;
     bool audit_working;
     size_t workers;

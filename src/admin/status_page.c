@@ -74,6 +74,8 @@ static size_t add_warnings(struct buf *b, const struct status_report *r)
 {
     struct findings f = {.out = b};
 
+    if (r->refused.data != NULL)
+        find(&f, "configuration", none, r->refused);
     if (some_keys(r))
         find_issuers_without_keys(&f, r);
     for (size_t i = 0; i < r->issuer_count; i++) {

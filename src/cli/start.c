@@ -53,6 +53,7 @@ struct served {
     struct arena arena;
     struct status_server *status;
     struct store_watch *watch; /* NULL: database = off */
+    char refused[512];         /* without a watch: why the latest configuration is not served; "" */
 };
 
 enum start_option { RUN_MIGRATIONS = CLI_FIRST_OWN, DB_TIMEOUT, LOCK_TIMEOUT };
@@ -307,6 +308,8 @@ static void report(void *arg, struct arena *arena, struct status_report *out)
     out->audit_working = audit.writable && !atomic_load(&c->gateway.unready_audit);
     out->workers = c->worker_count;
     out->client_connections = atomic_load(&c->gateway.clients);
+    if (served->refused[0] != '\0')
+        out->refused = arena_copy(arena, view_str(served->refused));
     report_store(served->watch, arena, out);
     out->logins = logins_of(served);
     if (c->snapshot == NULL)
@@ -519,12 +522,21 @@ static bool fetch(struct served *served, struct cli_fetched *out)
            cli_store_fetch(&served->node, KEPT_NEXT, out);
 }
 
+static void on_settled(void *arg, bool taken, struct view mistake)
+{
+    struct served *served = arg;
+
+    snprintf(served->refused, sizeof served->refused, "%.*s", VIEW_ARG(taken ? VIEW("") : mistake));
+}
+
 static bool follow(struct served *served, const struct cli_fetched *read)
 {
     struct store_why why;
 
-    if (!view_is(served->node.database, "postgres"))
+    if (!view_is(served->node.database, "postgres")) {
+        control_set_supply(&served->control, &(struct control_supply){NULL, on_settled, served});
         return true;
+    }
     err e = read->revision < 0 ? OK : kept_take(served->node.declarative_config.data, &why);
     if (failed(e))
         return cli_store_complain(e, &why) == 0;

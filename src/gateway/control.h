@@ -22,9 +22,10 @@
 struct login_pace;
 struct upstream;
 
-/* Who brings the configuration from elsewhere than a file of the operator's: the database. */
+/* Who brings the configuration from elsewhere than a file of the operator's: the database; or who
+ * only wants to hear what became of it. */
 struct control_supply {
-    void (*ask)(void *arg); /* SIGHUP; control_offer follows, though nothing be new */
+    void (*ask)(void *arg); /* SIGHUP; control_offer follows, whatever is new; NULL: the file */
     /* What was offered is served, or was refused: the first mistake, until the call returns. */
     void (*settled)(void *arg, bool taken, struct view mistake);
     void *arg;

@@ -227,7 +227,10 @@ def test_a_bad_file_is_refused_and_the_old_one_serves(bed, issuer, gateway):
         assert change["applied"] is False and change["errors"] >= 1, change
         assert change["cause"] == "SIGHUP" and len(change["sha256"]) == 64
         assert served.get("/orders/2", token).status == 200
-        assert served.status("/status/ready").status == 200
+        ready = served.status("/status/ready")
+        assert (ready.status, ready.json["degraded"]) == (200, True)
+        [warning] = [w for w in ready.json["warnings"] if w["reason"] == "configuration"]
+        assert re.fullmatch(r"line \d+: (.+)", warning["detail"])[1] == change["detail"]
     refused = [r for r in served.log() if r["event"] == "configuration_refused"]
     assert len(refused) == 4
     assert any("sslmod" in r.get("text", "") and r["line"] > 0 for r in served.log()), refused
@@ -235,6 +238,7 @@ def test_a_bad_file_is_refused_and_the_old_one_serves(bed, issuer, gateway):
     done = served.run("reload", "-c", served.node_file)
     assert done.returncode == 0, done.stderr
     wait_until(lambda: configuration_changes(served)[-1]["applied"], 20, "the good one")
+    wait_until(lambda: served.status("/status").json["warnings"] == [], 20, "no warning")
 
 
 def test_a_certificate_that_cannot_be_loaded_changes_nothing(gateway):

@@ -283,6 +283,23 @@ static void a_database_out_of_reach_is_a_warning(void **state)
         "\"detail\":\"timeout\"}],\"ready\":true,\"degraded\":true}\n");
 }
 
+static void a_configuration_that_was_refused_is_a_warning(void **state)
+{
+    const struct status_issuer issuers[] = {{.name = VIEW("okta"), .keys_loaded = true}};
+    struct reply r;
+    set_report(*state, &(struct status_report){.configured = true,
+                                               .audit_working = true,
+                                               .refused = VIEW("line 3: a mistake"),
+                                               .issuers = issuers,
+                                               .issuer_count = 1});
+    ask(*state, "GET /status/ready" CLOSING, &r);
+    assert_status(&r, 200);
+    assert_string_equal(body_of(&r),
+                        "{\"missing\":[],\"warnings\":[{\"reason\":\"configuration\","
+                        "\"detail\":\"line 3: a mistake\"}],\"ready\":true,"
+                        "\"degraded\":true}\n");
+}
+
 static void status_shows_everything(void **state)
 {
     const struct status_service services[] = {
@@ -590,6 +607,7 @@ int main(void)
         TEST(any_one_missing_thing_is_503),
         TEST(one_issuer_without_keys_among_others_is_a_warning),
         TEST(a_database_out_of_reach_is_a_warning),
+        TEST(a_configuration_that_was_refused_is_a_warning),
         TEST(status_shows_everything),
         TEST(metrics_come_as_prometheus_text),
         TEST(head_gives_the_head_alone),
