@@ -74,30 +74,6 @@ struct check {
     bool unread; /* what is served could not be had; why is said already */
 };
 
-static bool wants_bundle(const struct endpoint *e)
-{
-    return e->sslmode >= SSLMODE_VERIFY_CA &&
-           (view_is(e->sslrootcert, "rds") || view_is(e->sslrootcert, "rds+system"));
-}
-
-/* What stops a start, though no file says anything wrong.  A YAML file that is checked by itself
- * may be meant for another node: there it is a warning. */
-static void check_bundle(struct check *c, const char *path, const struct entities *all,
-                         enum severity severity)
-{
-    struct view bundle = c->node.rds_ca_bundle;
-
-    if (bundle.len == 0 || access(bundle.data, R_OK) == 0)
-        return;
-    for (size_t i = 0; i < all->service_count; i++) {
-        const struct service *s = &all->services[i];
-        if (wants_bundle(&s->primary) || (s->has_read && wants_bundle(&s->read)))
-            diag_add(&c->d, severity, view_str(path), s->meta.line, 0,
-                     "service %.*s: sslrootcert rds: the rds_ca_bundle %.*s cannot be read",
-                     VIEW_ARG(s->name), VIEW_ARG(bundle));
-    }
-}
-
 static void check_yaml(struct check *c, const char *path, enum severity bundle)
 {
     struct snapshot *s = NULL;
@@ -107,7 +83,7 @@ static void check_yaml(struct check *c, const char *path, enum severity bundle)
     if (failed(e) && c->d.errors == errors)
         diag_add(&c->d, SEVERITY_ERROR, view_str(path), 0, 0, "%s", e.fault->text);
     if (s != NULL) {
-        check_bundle(c, path, &s->entities, bundle);
+        check_rds_bundle(&c->d, view_str(path), &s->entities, &c->node, bundle);
         check_key_files(&c->d, view_str(path), &s->entities, c->key_files);
         if (c->asks_aws)
             check_rotated_secrets(&c->d, view_str(path), &s->entities, c->secrets);

@@ -145,3 +145,27 @@ void check_certificate_files(struct diagnostics *d, const struct node_config *no
         check_dates(d, node);
     check_key_mode(d, node);
 }
+
+/* ---- Amazon's certificate authorities ---- */
+
+static bool wants_bundle(const struct endpoint *e)
+{
+    return e->sslmode >= SSLMODE_VERIFY_CA &&
+           (view_is(e->sslrootcert, "rds") || view_is(e->sslrootcert, "rds+system"));
+}
+
+void check_rds_bundle(struct diagnostics *d, struct view file, const struct entities *all,
+                      const struct node_config *node, enum severity severity)
+{
+    struct view bundle = node->rds_ca_bundle;
+
+    if (bundle.len == 0 || access(bundle.data, R_OK) == 0)
+        return;
+    for (size_t i = 0; i < all->service_count; i++) {
+        const struct service *s = &all->services[i];
+        if (wants_bundle(&s->primary) || (s->has_read && wants_bundle(&s->read)))
+            diag_add(d, severity, file, s->meta.line, 0,
+                     "service %.*s: sslrootcert rds: the rds_ca_bundle %.*s cannot be read",
+                     VIEW_ARG(s->name), VIEW_ARG(bundle));
+    }
+}

@@ -17,4 +17,9 @@ void check_key_files(struct diagnostics *d, struct view yaml, const struct entit
  * that everybody can read, are warnings. */
 void check_certificate_files(struct diagnostics *d, const struct node_config *node);
 
+/* Services that trust rds while rds_ca_bundle cannot be read: what stops a start, though no file
+ * says anything wrong.  A file that may be meant for another node: a warning. */
+void check_rds_bundle(struct diagnostics *d, struct view file, const struct entities *all,
+                      const struct node_config *node, enum severity severity);
+
 #endif

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/time.h"
+#include "cli/check_files.h"
 #include "cli/node.h"
 #include "cli/secrets.h"
 #include "cli/store_login.h"
@@ -39,6 +40,8 @@ static bool check_file(struct errand *x)
     struct snapshot *s = NULL;
 
     err e = snapshot_build(x->file, &nothing, &x->d, &s);
+    if (s != NULL) /* that other nodes have it is hoped */
+        check_rds_bundle(&x->d, view_str(x->file), &s->entities, &x->node, SEVERITY_WARNING);
     snapshot_release(s);
     if (failed(e))
         fprintf(stderr, "Error: %s\n", e.fault->text);

@@ -568,6 +568,22 @@ static void label_metrics(struct upstream *u)
     u->login_seconds = metrics_series(u->control->gateway.metrics, METRIC_LOGIN_SECONDS, labels, 1);
 }
 
+/* Once of a service whose two endpoints lack the same. */
+static void say_roots(const struct control *c, const struct service *service,
+                      const struct endpoint *endpoint, err e, struct diagnostics *d)
+{
+    const struct diagnostic *before = d->last;
+    bool rds = view_is(endpoint->sslrootcert, "rds") ||
+               view_is(endpoint->sslrootcert, "rds+system");
+    char text[4096 + 512];
+
+    snprintf(text, sizeof text, "service %.*s: sslrootcert %.*s: %s%s%s",
+             VIEW_ARG(service->name), VIEW_ARG(endpoint->sslrootcert), e.fault->text,
+             rds ? ": rds_ca_bundle = " : "", rds ? c->rds_bundle : "");
+    if (before == NULL || before->line != service->meta.line || !view_is(before->text, text))
+        diag_add(d, SEVERITY_ERROR, view_str(c->load_path), service->meta.line, 0, "%s", text);
+}
+
 struct broker *upstream_broker_for(void *arg, const struct service *service,
                                    const struct endpoint *endpoint, const char *access,
                                    const struct strings *roles, struct diagnostics *d)
@@ -582,9 +598,7 @@ struct broker *upstream_broker_for(void *arg, const struct service *service,
         return broker_acquire(u->broker);
     err e = make_tls(c, endpoint, &tls);
     if (failed(e)) {
-        diag_add(d, SEVERITY_ERROR, view_str(c->yaml_path), service->meta.line, 0,
-                 "service %.*s: sslrootcert %.*s: %s", VIEW_ARG(service->name),
-                 VIEW_ARG(endpoint->sslrootcert), e.fault->text);
+        say_roots(c, service, endpoint, e, d);
         return NULL;
     }
     u = calloc(1, sizeof *u);
@@ -602,7 +616,7 @@ struct broker *upstream_broker_for(void *arg, const struct service *service,
     };
     struct broker *b = u == NULL ? NULL : broker_new(&options, roles);
     if (b == NULL) {
-        diag_add(d, SEVERITY_ERROR, view_str(c->yaml_path), service->meta.line, 0,
+        diag_add(d, SEVERITY_ERROR, view_str(c->load_path), service->meta.line, 0,
                  "service %.*s: %s", VIEW_ARG(service->name), fault_out_of_memory.text);
         tls_context_release(tls);
         free(u);

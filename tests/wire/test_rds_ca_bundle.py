@@ -46,6 +46,22 @@ def test_without_the_file_nothing_is_served(gateway, bed, issuer):
     one.process = None
     said = "service shop: sslrootcert rds: the file of trusted certificates cannot be read"
     assert said in one.log_text()
+    bundle = bed.folder / "no-such-bundle.pem"
+    assert f"{said}: rds_ca_bundle = {bundle}\n" in one.log_text()
+
+
+def test_a_service_with_a_reader_is_named_once(gateway, bed, issuer):
+    text = config_with_rds(bed, issuer)
+    line = "  sslrootcert: rds\n"
+    one = gateway(
+        start=False,
+        config=text.replace(line, line + "  read: {port: 1}\n"),
+        node={"rds_ca_bundle": bed.folder / "no-such-bundle.pem"},
+    )
+    one.launch()
+    assert one.process.wait(60) == 1
+    one.process = None
+    assert one.log_text().count("service shop: sslrootcert rds: ") == 1
 
 
 def reload(gateway):

@@ -317,6 +317,32 @@ def test_while_the_database_is_away_the_last_configuration_is_served(fed, gatewa
     assert "revision" not in store_status(served)
 
 
+def test_an_import_that_lacks_the_bundle_warns_and_the_node_names_what_it_refused(
+        fed, gateway, bed, issuer):
+    """Where rds_ca_bundle is missing: another node may have the file."""
+    missing = fed.folder / "no-such-bundle.pem"
+    served = gateway(node={**node(fed), "rds_ca_bundle": missing})
+    wait_for_state(served, "listening")
+    text = harness.config_for(bed, issuer).replace(
+        f"  sslrootcert: {bed.ca.file}\n", "  sslrootcert: rds\n")
+    path = fed.folder / "shop.yaml"
+    path.write_text(text)
+    line = text[: text.index("name: shop")].count("\n") + 1
+    fed.write_conf(f"rds_ca_bundle = {missing}")
+    got = fed.run("config", "db_import", path)
+    assert got.returncode == 0 and got.stdout.endswith("import successful\n")
+    assert got.stderr == (
+        f"{path}:{line}: warning: service shop: sslrootcert rds: the rds_ca_bundle {missing} "
+        "cannot be read\n")
+    wait_until(lambda: events(served, "configuration_refused"), 20, "the refusal")
+    [mistake] = [r for r in events(served, "configuration") if r["level"] == "error"]
+    assert mistake["file"] == str(served.prefix / "store.yaml.next")
+    assert mistake["text"] == (
+        "service shop: sslrootcert rds: the file of trusted certificates cannot be read: "
+        f"rds_ca_bundle = {missing}")
+    assert served.get("/orders/2", served.mint("alice")).status == 200
+
+
 def test_a_start_whose_login_is_refused_serves_the_copy_and_says_so(fed, gateway):
     fed.sql(KEEPER_READS)
     served = gateway(node=node(fed, **BY_PASSWORD))
