@@ -226,6 +226,7 @@ static int run_errand(struct errand *x, size_t action, const struct cli_options 
         x->host = config_host_offline;
         x->host.node = &x->node;
         x->host.literal_secrets = x->node.keyring.enabled;
+        x->host.imported = true;
         keyring_init(&x->ring, &x->node.keyring);
         x->store = cli_store_open(&x->node, 0);
         if (x->store != NULL)

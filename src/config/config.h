@@ -122,6 +122,8 @@ struct config_host {
     const struct keyring_settings *keyring;
     /* A secret field may hold the secret itself: what is read is sealed before it is kept. */
     bool literal_secrets;
+    /* The file is for the store, where the keyring could make it so. */
+    bool imported;
 };
 
 /* The process's own environment and file system; neither AWS nor JSON. */

@@ -269,8 +269,11 @@ static void secret_value(struct decoder *d, const struct field *f, void *record,
     if (!value->referenced && !value->sealed && !d->host->literal_secrets) {
         decode_error(d, value,
                      "'%s' must be a reference like \"{vault://env/NAME}\": no secret stands in "
-                     "this file",
-                     f->name);
+                     "this file%s",
+                     f->name,
+                     d->host->imported ? "; with keyring_enabled = on in sallyport.conf an import "
+                                         "seals one"
+                                       : "");
         return;
     }
     if (text.len == 0) {

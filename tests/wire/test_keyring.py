@@ -201,6 +201,10 @@ def test_without_the_keyring_a_secret_is_refused_and_a_sealed_one_too(keyed, bed
             got = keyed.run("config", action, file)
             assert got.returncode == 1 and got.stdout == "" and f"{file}:{said}" in got.stderr
             assert PASSWORD not in got.stderr
+            if said == "1:":
+                assert ("'password' must be a reference like \"{vault://env/NAME}\": no secret "
+                        "stands in this file; with keyring_enabled = on in sallyport.conf an "
+                        "import seals one\n") in got.stderr
     assert "'password' of service 'shop': it is sealed by the key " + keyed.key_id in got.stderr
     assert keyed.sql(revisions) == before
 

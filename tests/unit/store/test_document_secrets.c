@@ -256,6 +256,18 @@ static void without_the_keyring_a_secret_is_refused_as_ever(void **state)
     assert_int_equal(w->d.errors, 2);
 }
 
+static void an_import_without_the_keyring_says_what_would_seal_it(void **state)
+{
+    struct world *w = *state;
+
+    w->host.literal_secrets = false;
+    w->host.imported = true;
+    assert_true(is_fault(load(w, view_str(file)), &config_invalid));
+    assert_said(w->d.first, "'password' must be a reference like \"{vault://env/NAME}\": no "
+                            "secret stands in this file; with keyring_enabled = on in "
+                            "sallyport.conf an import seals one");
+}
+
 static void a_missing_key_is_named_with_the_entity(void **state)
 {
     struct world *w = *state;
@@ -324,6 +336,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_sealed_secret_stands_in_no_other_field, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(without_the_keyring_a_secret_is_refused_as_ever, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(an_import_without_the_keyring_says_what_would_seal_it, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_missing_key_is_named_with_the_entity, set_up, tear_down),
         cmocka_unit_test_setup_teardown(plugins_stand_beside_what_is_sealed, set_up, tear_down),
