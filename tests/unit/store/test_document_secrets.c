@@ -256,7 +256,7 @@ static void without_the_keyring_a_secret_is_refused_as_ever(void **state)
     assert_int_equal(w->d.errors, 2);
 }
 
-static void an_import_without_the_keyring_says_what_would_seal_it(void **state)
+static void an_import_without_the_keyring_names_it(void **state)
 {
     struct world *w = *state;
 
@@ -337,7 +337,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(without_the_keyring_a_secret_is_refused_as_ever, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(an_import_without_the_keyring_says_what_would_seal_it, set_up,
+        cmocka_unit_test_setup_teardown(an_import_without_the_keyring_names_it, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_missing_key_is_named_with_the_entity, set_up, tear_down),
         cmocka_unit_test_setup_teardown(plugins_stand_beside_what_is_sealed, set_up, tear_down),
