@@ -170,6 +170,31 @@ static void warn_unknown_consumers(struct decoder *d, const struct entities *e)
     }
 }
 
+/* Only a consumer_claim makes a caller a consumer. */
+static void warn_unbound_plugins(struct decoder *d, const struct entities *e)
+{
+    const struct plugin *p = NULL;
+    size_t naming = 0, bound = 0;
+
+    for (size_t i = 0; i < e->issuer_count; i++)
+        naming += e->issuers[i].consumer_claim.data != NULL;
+    for (size_t i = 0; i < e->plugin_count && e->issuer_count > 0 && naming == 0; i++) {
+        bound += e->plugins[i].consumer != NULL;
+        if (p == NULL && e->plugins[i].consumer != NULL)
+            p = &e->plugins[i];
+    }
+    if (p == NULL)
+        return;
+    const struct yaml_node at = {.line = p->meta.line};
+    struct view who = p->consumer->username.data != NULL ? p->consumer->username
+                                                         : p->consumer->custom_id;
+    /* One for all: messages are bounded, and there may be a plugin for each of many consumers. */
+    decode_warning(d, &at,
+                   "the plugin '%s' of the consumer '%.*s' binds nobody: no issuer has a "
+                   "'consumer_claim'; plugins of consumers: %zu",
+                   plugin_kind_name(p->kind), VIEW_ARG(who), bound);
+}
+
 void rules_across(struct decoder *d, const struct entities *e)
 {
     struct known_routes known;
@@ -179,6 +204,7 @@ void rules_across(struct decoder *d, const struct entities *e)
     know_routes(d, e, &known);
     check_allows(d, e, &known);
     warn_unknown_consumers(d, e);
+    warn_unbound_plugins(d, e);
     for (size_t i = 0; i < known.count; i++) {
         claim_route(d, &taken, known.items[i].route);
         warn_uncovered(d, &known.items[i]);

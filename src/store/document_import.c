@@ -422,6 +422,7 @@ static err read_back(struct importer *x, const struct config_host *host, struct 
 {
     struct store_document stored = {{NULL}, {0}};
     struct config_host nodes = *host;
+    struct diagnostic *before = d->last;
     struct entities entities;
     int64_t revision;
     struct buf text;
@@ -434,6 +435,8 @@ static err read_back(struct importer *x, const struct config_host *host, struct 
     if (document_to_yaml(&stored, &text) && !buf_failed(&text))
         e = entities_parse(x->arena, "the store", buf_view(&text), &nodes, &entities, d);
     buf_clear(&text);
+    if (!failed(e))
+        diag_forget_after(d, before); /* doubts, which the file's own check has said */
     return e;
 }
 

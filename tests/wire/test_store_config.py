@@ -52,7 +52,8 @@ def diff_of(store, name="changed.yaml"):  # noqa: F811
 
 SMALL = {
     "_format_version": "3.0",
-    "issuers": [{"name": "okta", "issuer": "https://example.okta.com", "audience": ["api"]}],
+    "issuers": [{"name": "okta", "issuer": "https://example.okta.com", "audience": ["api"],
+                 "consumer_claim": "sub", "consumer_optional": True}],
     "services": [
         {
             "name": "shop",
@@ -118,6 +119,20 @@ def test_what_refers_is_a_foreign_key_and_secrets_stay_references(small):
     dump = small.sql("select string_agg(definition::text, ' ') from sallyport_services")
     assert "{vault://env/SHOP_PASSWORD}" in dump and "hunter2" not in dump
     assert f'"{small.folder}/ca/shop.pem"' in dump
+
+
+def test_an_import_says_once_that_a_plugin_binds_nobody(small):
+    document = {**SMALL, "consumers": [
+        {"username": "app", "plugins": [{"name": "request-termination"}]}]}
+    document["issuers"] = [{n: v for n, v in document["issuers"][0].items() if "consumer" not in n}]
+    path = small.folder / "bound.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    line = path.read_text().splitlines().index("  - name: request-termination") + 1
+    said = (f"{path}:{line}: warning: the plugin 'request-termination' of the consumer 'app' binds "
+            "nobody: no issuer has a 'consumer_claim'; plugins of consumers: 1\n")
+    for arguments in (("check", path), ("config", "db_import", path)):
+        got = small.run(*arguments, environment=SECRET)
+        assert (got.returncode, got.stderr) == (0, said), arguments
 
 
 def test_an_export_is_the_same_configuration(small):
@@ -415,7 +430,8 @@ def test_what_somebody_wrote_past_the_program_does_not_survive_an_import(small):
     path = write(small, "changed.yaml", document)
     got = small.run("config", "db_import", path, environment=SECRET)
     assert got.returncode == 0
-    assert got.stdout.splitlines()[:2] == ["~ issuer okta: audience, issuer, colour", "- role one"]
+    assert got.stdout.splitlines()[:2] == [
+        "~ issuer okta: audience, consumer_claim, consumer_optional, issuer, colour", "- role one"]
 
 
 def test_an_import_sees_what_was_done_while_it_waited_for_its_turn(small):

@@ -72,6 +72,13 @@ static const struct {
     {ISSUER("consumer_claim: sub"),
      "3:0 warning: the tokens of the issuer 'i' must name a consumer, and there is none: all are "
      "refused\n"},
+    {ISSUER("jwks_file: /dev/null") "consumers:\n- username: b\n- custom_id: c\n  plugins:\n"
+     "  - {name: request-termination}\nplugins:\n"
+     "- {name: request-termination, consumer: b}\n- {name: request-termination}\n",
+     "10:0 warning: the plugin 'request-termination' of the consumer 'b' binds nobody: no issuer "
+     "has a 'consumer_claim'; plugins of consumers: 2\n"},
+    {ISSUER("consumer_claim: sub") "consumers:\n- username: b\n  plugins:\n"
+     "  - {name: request-termination}\n", ""},
     {V "roles: {}\n", "2:8 error: 'roles' must be a list, each item beginning with '- '\n"},
     {V "roles: [1]\n", "2:9 error: role must be a mapping of fields\n"},
     /* plugins */
