@@ -150,7 +150,8 @@ def test_a_prefix_that_may_not_be_read_is_not_one_where_nothing_runs():
                     file.write('_format_version: "3.0"\n')
                 words += ["-c", conf]
             got = subprocess.run(words, capture_output=True, text=True, check=False,
-                                 cwd=folder, user=NOBODY, group=NOBODY, extra_groups=[])
+                                 cwd=folder, user=NOBODY, group=NOBODY, extra_groups=[],
+                                 env={"PATH": os.environ["PATH"]})
             assert (got.returncode, got.stdout, got.stderr) == (
                 1, "", f"Error: {prefix}/sallyport.pid: Permission denied\n"), command
 
